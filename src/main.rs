@@ -1,0 +1,3 @@
+//! The `lendfs` binary: hands its arguments to the command line.
+
+fn main() {}
