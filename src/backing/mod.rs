@@ -1,1 +1,40 @@
-//! (skeleton)
+//! The system calls on the real files: by (directory descriptor, one validated name), or by a descriptor.
+//!
+//! Decides nothing. Wrappers are named after their man pages, never follow a symbolic link, and return the
+//! kernel's own error. `unsafe` stands in [`sys`] alone.
+
+mod credentials;
+mod directory;
+mod name;
+mod open;
+mod process;
+mod stat;
+#[allow(
+    unsafe_code,
+    reason = "the one place where the kernel is called without a safe wrapper"
+)]
+mod sys;
+pub mod users;
+
+mod change;
+mod data;
+mod handle;
+mod lock;
+mod mount;
+mod xattr;
+
+pub use change::{
+    RenameFlags, SetTime, chmod, chown, create, link, mkdir, mknod, rename, rmdir, symlink, truncate, unlink,
+    utimens,
+};
+pub use credentials::{Assumed, Credentials, Lender};
+pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole, sync, write_at};
+pub use directory::{DirEntry, DirStream};
+pub use handle::{FileHandle, handle, open_handle};
+pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
+pub use mount::{FuseMountOptions, Mounted, mount_fuse};
+pub use name::{Name, NameError};
+pub use open::{is_within, open_as, open_beneath, open_path, open_root, path_of, readlink, reopen};
+pub use process::{clear_umask, raise_descriptor_limit, return_large_memory, signal_pending};
+pub use stat::{FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
+pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

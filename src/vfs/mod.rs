@@ -1,1 +1,37 @@
-//! (skeleton)
+//! The FUSE file system of lendfs: what a request means, who is asked, what is done.
+//!
+//! May use [`crate::policy`] (which decides) and [`crate::backing`] (which acts). Knows nothing of the store, of
+//! the socket or of tokio. The way of a request:
+//!
+//! 1. [`adapter`]: fuser's trait, decoded; the only user of reply objects.
+//! 2. `ops`: one plain function an operation. It takes one [`view`] of the policy, finds its nodes (`locate`),
+//! 3. asks `authorize`, exactly once, which asks the table in `policy::operation`,
+//! 4. and touches the files through [`crate::backing`], with the credentials that [`backing`] names.
+//!
+//! [`shared`] holds what all mounts have in common: the published policy and the way it changes.
+
+pub mod adapter;
+pub mod attr;
+mod authorize;
+pub mod backing;
+pub mod error;
+pub mod filesystem;
+pub mod handles;
+pub mod ids;
+mod invalidate;
+mod locate;
+mod locks;
+pub mod mount;
+pub mod node;
+pub mod nodes;
+pub mod ops;
+pub mod shared;
+pub mod steward;
+pub mod view;
+
+pub use backing::{Backing, Custody};
+pub use error::Error;
+pub use filesystem::{Caller, FileSystem, Options};
+pub use mount::{Mount, MountRequest};
+pub use shared::Shared;
+pub use steward::Steward;

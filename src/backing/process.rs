@@ -1,0 +1,54 @@
+//! What the daemon sets for itself, and asks about other processes.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+use super::sys;
+
+/// Lifts the limit of open files to the most that is allowed (`RLIMIT_NOFILE`), and tells it. Root lifts it to
+/// what the kernel can do.
+///
+/// # Errors
+/// Those of `setrlimit(2)`.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    const WANTED: u64 = 1 << 20;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    for limit in [hard.max(WANTED), hard] {
+        if setrlimit(Resource::RLIMIT_NOFILE, limit, limit).is_ok() {
+            return Ok(limit);
+        }
+    }
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
+/// Clears the umask: the kernel has applied the client's.
+pub fn clear_umask() {
+    umask(Mode::empty());
+}
+
+/// Lets large buffers be given back as soon as they are freed: fuser's receive buffers are 16 MiB each, of which
+/// little is ever touched, and glibc would move its threshold after the first one (`mallopt(3)`).
+pub fn return_large_memory() {
+    sys::set_mmap_threshold(128 * 1024);
+}
+
+/// Tells whether a thread has a signal pending that it does not block: then it does not want to wait any longer.
+/// A thread that is not there has nothing to wait for.
+pub fn signal_pending(thread: u32) -> bool {
+    if thread == 0 {
+        return false;
+    }
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{thread}/status")) else {
+        return true;
+    };
+    let mask = |field: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or(0)
+    };
+    (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & !mask("SigIgn") != 0
+}

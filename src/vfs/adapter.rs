@@ -1,0 +1,667 @@
+//! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
+    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::attr::{Attr, Entry};
+use super::authorize::take_asked;
+use super::error::{Error, Result};
+use super::filesystem::{Caller, FileSystem, Kernel};
+use super::handles::Listed;
+use super::ids::{Fh, Ino};
+use super::ops::{AccessMask, SetAttr, SetXattr, Sink, Whence};
+use crate::backing::{FileKind, Lock, LockKind, SetTime};
+
+/// Nothing is kept by the kernel without asking.
+const ASK: Duration = Duration::ZERO;
+/// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
+const MAX_WRITE: u32 = 1 << 20;
+
+/// The file system as fuser drives it.
+pub struct Adapter(pub Arc<FileSystem>);
+
+/// The kernel, reached through fuser's notifier.
+pub struct Notifier(pub fuser::Notifier);
+
+impl Kernel for Notifier {
+    fn drop_pages(&self, ino: Ino) {
+        if let Err(error) = self.0.inval_inode(INodeNo(ino.0), 0, 0) {
+            tracing::debug!(%error, ?ino, "the kernel did not drop its pages");
+        }
+    }
+}
+
+impl Adapter {
+    /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
+    fn run<T>(&self, operation: impl FnOnce(&FileSystem) -> Result<T>) -> std::result::Result<T, Errno> {
+        take_asked();
+        let outcome = operation(&self.0);
+        let asked = take_asked();
+        // What failed before it came to a question has done nothing.
+        debug_assert!(
+            asked == 1 || asked == 0 && outcome.is_err(),
+            "{asked} questions in one request"
+        );
+        outcome.map_err(|error| to_errno(&error))
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let wanted = InitFlags::FUSE_POSIX_LOCKS
+            | InitFlags::FUSE_FLOCK_LOCKS
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
+            | InitFlags::FUSE_AUTO_INVAL_DATA
+            | InitFlags::FUSE_PARALLEL_DIROPS;
+        for flag in wanted.iter() {
+            // What an older kernel does not have, it does without.
+            let _ = config.add_capabilities(flag);
+        }
+        let _ = config.set_max_write(MAX_WRITE);
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        reply_entry(reply, self.run(|fs| fs.lookup(Ino(parent.0), name.as_bytes())));
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.0.forget(Ino(ino.0), nlookup);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        reply_attr(
+            reply,
+            self.run(|fs| fs.getattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)))),
+        );
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let set = SetAttr {
+            mode,
+            uid,
+            gid,
+            size,
+            atime: atime.map(to_time),
+            mtime: mtime.map(to_time),
+        };
+        reply_attr(
+            reply,
+            self.run(|fs| fs.setattr(caller(req), Ino(ino.0), set, fh.map(|fh| Fh(fh.0)))),
+        );
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        reply_data(reply, self.run(|fs| fs.readlink(Ino(ino.0))));
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let made = self.run(|fs| fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev));
+        reply_entry(reply, made);
+    }
+
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        reply_entry(
+            reply,
+            self.run(|fs| fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)),
+        );
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, self.run(|fs| fs.unlink(Ino(parent.0), name.as_bytes())));
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, self.run(|fs| fs.rmdir(Ino(parent.0), name.as_bytes())));
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let content = target.as_os_str().as_bytes();
+        let made = self.run(|fs| fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content));
+        reply_entry(reply, made);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let renamed = self.run(|fs| {
+            fs.rename(
+                (Ino(parent.0), name.as_bytes()),
+                (Ino(newparent.0), newname.as_bytes()),
+                super::ops::RenameFlags {
+                    no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
+                    exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
+                    whiteout: flags.contains(RenameFlags::RENAME_WHITEOUT),
+                },
+            )
+        });
+        reply_empty(reply, renamed);
+    }
+
+    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        reply_entry(
+            reply,
+            self.run(|fs| fs.link(Ino(ino.0), Ino(newparent.0), newname.as_bytes())),
+        );
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match self.run(|fs| fs.open(Ino(ino.0), flags.0)) {
+            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        reply_data(reply, self.run(|fs| fs.read(Fh(fh.0), offset, size)));
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply_write(reply, self.run(|fs| fs.write(Fh(fh.0), offset, data, flags.0)));
+    }
+
+    fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
+        let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
+        reply_empty(reply, flushed.map_err(|error| to_errno(&error)));
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0
+            .release(Fh(fh.0), lock_owner.map(|owner| super::ids::LockOwner(owner.0)));
+        reply.ok();
+    }
+
+    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        reply_empty(reply, self.run(|fs| fs.fsync(Fh(fh.0), datasync)));
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.run(|fs| fs.opendir(Ino(ino.0))) {
+            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, false, &mut Names(&mut reply)));
+        match told {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, true, &mut Entries(&mut reply)));
+        match told {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.0.releasedir(Fh(fh.0));
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        reply_empty(reply, self.run(|fs| fs.fsyncdir(Fh(fh.0), datasync)));
+    }
+
+    fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match self.run(|fs| fs.statfs(Ino(ino.0))) {
+            Ok(stat) => reply.statfs(
+                stat.blocks,
+                stat.blocks_free,
+                stat.blocks_available,
+                stat.files,
+                stat.files_free,
+                stat.block_size,
+                stat.name_length,
+                stat.fragment_size,
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let flags = SetXattr {
+            create: flags & libc::XATTR_CREATE != 0,
+            replace: flags & libc::XATTR_REPLACE != 0,
+        };
+        reply_empty(
+            reply,
+            self.run(|fs| fs.setxattr(Ino(ino.0), name.as_bytes(), value, flags)),
+        );
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_xattr(
+            reply,
+            size,
+            self.run(|fs| fs.getxattr(Ino(ino.0), name.as_bytes())),
+        );
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, size, self.run(|fs| fs.listxattr(Ino(ino.0))));
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, self.run(|fs| fs.removexattr(Ino(ino.0), name.as_bytes())));
+    }
+
+    fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        let mask = AccessMask {
+            read: mask.contains(AccessFlags::R_OK),
+            write: mask.contains(AccessFlags::W_OK),
+            execute: mask.contains(AccessFlags::X_OK),
+        };
+        reply_empty(reply, self.run(|fs| fs.access(Ino(ino.0), mask)));
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        match self.run(|fs| fs.create(caller(req), Ino(parent.0), name.as_bytes(), mode, flags)) {
+            Ok((entry, fh)) => reply.created(
+                &ASK,
+                &file_attr(&entry.attr),
+                Generation(entry.generation),
+                FileHandle(fh.0),
+                FopenFlags::empty(),
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn getlk(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        _pid: u32,
+        reply: ReplyLock,
+    ) {
+        let found = to_lock(typ, start, end)
+            .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), super::ids::LockOwner(lock_owner.0), lock)));
+        match found {
+            // Whose it is, the backing does not tell of open file description locks.
+            Ok(Some(lock)) => reply.locked(lock.start, lock.end, lock_type(lock.kind), 0),
+            Ok(None) => reply.locked(start, end, libc::F_UNLCK, 0),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setlk(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        lock_owner: LockOwner,
+        start: u64,
+        end: u64,
+        typ: i32,
+        _pid: u32,
+        sleep: bool,
+        reply: ReplyEmpty,
+    ) {
+        let lock = match to_lock(typ, start, end) {
+            Ok(lock) => lock,
+            Err(errno) => return reply.error(errno),
+        };
+        let owner = super::ids::LockOwner(lock_owner.0);
+        let done = move |outcome: Result<()>| reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
+        self.0.setlk(caller(req), Fh(fh.0), owner, lock, sleep, done);
+    }
+
+    fn bmap(&self, _req: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _ph: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // The kernel answers for regular files by itself from then on.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, self.run(|fs| fs.fallocate(Fh(fh.0), mode, offset, length)));
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        let whence = match whence {
+            libc::SEEK_DATA => Whence::Data,
+            libc::SEEK_HOLE => Whence::Hole,
+            _ => return reply.error(Errno::EINVAL),
+        };
+        match self.run(|fs| fs.lseek(Fh(fh.0), offset, whence)) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _ino_out: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let copied =
+            self.run(|fs| fs.copy_file_range((Fh(fh_in.0), offset_in), (Fh(fh_out.0), offset_out), len));
+        reply_write(reply, copied);
+    }
+}
+
+/// A directory reply that takes names.
+struct Names<'a>(&'a mut ReplyDirectory);
+
+impl Sink for Names<'_> {
+    fn name(&mut self, listed: &Listed, next: u64) -> bool {
+        self.0.add(
+            INodeNo(listed.ino.0),
+            next,
+            file_type(listed.kind),
+            OsStr::from_bytes(&listed.name),
+        )
+    }
+
+    fn entry(&mut self, listed: &Listed, _entry: &Entry, next: u64) -> bool {
+        self.name(listed, next)
+    }
+}
+
+/// A directory reply that takes names with attributes.
+struct Entries<'a>(&'a mut ReplyDirectoryPlus);
+
+impl Sink for Entries<'_> {
+    fn name(&mut self, _listed: &Listed, _next: u64) -> bool {
+        // A name alone has no place in this reply; who asked for attributes is given entries.
+        false
+    }
+
+    fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool {
+        self.0.add(
+            INodeNo(entry.attr.ino.0),
+            next,
+            OsStr::from_bytes(&listed.name),
+            &ASK,
+            &file_attr(&entry.attr),
+            Generation(entry.generation),
+        )
+    }
+}
+
+fn caller(req: &Request) -> Caller {
+    Caller {
+        uid: req.uid(),
+        gid: req.gid(),
+        pid: req.pid(),
+    }
+}
+
+fn to_errno(error: &Error) -> Errno {
+    if let Error::Backing(cause) = error
+        && cause.raw_os_error().is_none()
+    {
+        tracing::error!(%cause, "a request failed for a reason that has no errno");
+    }
+    Errno::from_i32(error.errno())
+}
+
+fn to_time(time: TimeOrNow) -> SetTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => SetTime::At(time),
+        TimeOrNow::Now => SetTime::Now,
+    }
+}
+
+fn to_lock(kind: i32, start: u64, end: u64) -> std::result::Result<Lock, Errno> {
+    let kind = match kind {
+        libc::F_RDLCK => LockKind::Read,
+        libc::F_WRLCK => LockKind::Write,
+        libc::F_UNLCK => LockKind::Unlock,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(Lock { kind, start, end })
+}
+
+fn lock_type(kind: LockKind) -> i32 {
+    match kind {
+        LockKind::Read => libc::F_RDLCK,
+        LockKind::Write => libc::F_WRLCK,
+        LockKind::Unlock => libc::F_UNLCK,
+    }
+}
+
+fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::Regular => FileType::RegularFile,
+        FileKind::Directory => FileType::Directory,
+        FileKind::Symlink => FileType::Symlink,
+        FileKind::Fifo => FileType::NamedPipe,
+        FileKind::Socket => FileType::Socket,
+        FileKind::CharDevice => FileType::CharDevice,
+        FileKind::BlockDevice => FileType::BlockDevice,
+    }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.atime,
+        mtime: attr.mtime,
+        ctime: attr.ctime,
+        crtime: attr.ctime,
+        kind: file_type(attr.kind),
+        perm: (attr.mode & 0o7777) as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev,
+        blksize: attr.blksize,
+        flags: 0,
+    }
+}
+
+fn reply_entry(reply: ReplyEntry, entry: std::result::Result<Entry, Errno>) {
+    match entry {
+        Ok(entry) => reply.entry(&ASK, &file_attr(&entry.attr), Generation(entry.generation)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, attr: std::result::Result<Attr, Errno>) {
+    match attr {
+        Ok(attr) => reply.attr(&ASK, &file_attr(&attr)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_data(reply: ReplyData, data: std::result::Result<Vec<u8>, Errno>) {
+    match data {
+        Ok(data) => reply.data(&data),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_write(reply: ReplyWrite, written: std::result::Result<u32, Errno>) {
+    match written {
+        Ok(written) => reply.written(written),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_empty(reply: ReplyEmpty, done: std::result::Result<(), Errno>) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Answers a question for a value of unknown size: the size alone if the caller has no buffer yet.
+fn reply_xattr(reply: ReplyXattr, size: u32, value: std::result::Result<Vec<u8>, Errno>) {
+    match value {
+        Err(errno) => reply.error(errno),
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(to_errno(&Error::Range)),
+        Ok(value) => reply.data(&value),
+    }
+}

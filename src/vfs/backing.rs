@@ -1,0 +1,92 @@
+//! The files behind a folder, and in whose name they are touched.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use crate::backing::{self, Credentials, Lender, Stat};
+
+/// The backing of one folder.
+#[derive(Debug)]
+pub struct Backing {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    There {
+        root: OwnedFd,
+        stat: Stat,
+        custody: Custody,
+    },
+    Lost,
+}
+
+/// Who reaches the files besides the daemon.
+#[derive(Clone, Debug)]
+pub enum Custody {
+    /// Nobody: they lie under the state directory. New files belong to the subject of the mount.
+    Managed,
+    /// The owner of the adopted directory. All is done with his credentials: lending never reaches further than
+    /// the lender.
+    Adopted(Arc<Lender>),
+}
+
+impl Backing {
+    /// A backing whose root directory is open (`O_PATH`).
+    ///
+    /// # Errors
+    /// From `statx`.
+    pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
+        let stat = backing::stat(root.as_fd())?;
+        Ok(Self {
+            state: State::There { root, stat, custody },
+        })
+    }
+
+    /// A backing that is not there: each request on the folder answers EIO.
+    pub fn lost() -> Self {
+        Self { state: State::Lost }
+    }
+
+    /// Tells whether it is lost.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
+    /// The root directory.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn root(&self) -> Result<BorrowedFd<'_>> {
+        match &self.state {
+            State::There { root, .. } => Ok(root.as_fd()),
+            State::Lost => Err(Error::Lost),
+        }
+    }
+
+    /// The root's attributes when it was opened.
+    pub(super) fn root_stat(&self) -> Result<&Stat> {
+        match &self.state {
+            State::There { stat, .. } => Ok(stat),
+            State::Lost => Err(Error::Lost),
+        }
+    }
+
+    /// Who reaches it.
+    pub fn custody(&self) -> Option<&Custody> {
+        match &self.state {
+            State::There { custody, .. } => Some(custody),
+            State::Lost => None,
+        }
+    }
+
+    /// The credentials for all that makes nothing new.
+    pub(super) fn credentials(&self) -> Credentials {
+        match self.custody() {
+            Some(Custody::Adopted(lender)) => Credentials::Lender(Arc::clone(lender)),
+            Some(Custody::Managed) | None => Credentials::Daemon,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One mounted file system: a subject, his view of the policy, his nodes and handles.
+//!
+//! The operations on it stand in [`super::ops`], one file per family. Each finds its nodes with
+//! [`FileSystem::seen`] and [`FileSystem::probe`](super::locate), asks [`FileSystem::authorize`] once, and only
+//! then touches the backing.
+
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::error::{Error, Result};
+use super::handles::Handles;
+use super::ids::Ino;
+use super::locks::Waiters;
+use super::node::Node;
+use super::nodes::Nodes;
+use super::shared::Shared;
+use super::view::{FolderView, View, Viewer};
+use crate::policy::{Cursor, Refusal, Right, Verdict};
+
+/// What a mount was asked to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whose mount it is and how far it reaches.
+    pub viewer: Viewer,
+    /// The ids that everything is shown to belong to, instead of those who made it.
+    pub own: Option<(u32, u32)>,
+    /// Whether the kernel applies the shown modes and owners on top of the verdicts.
+    pub default_permissions: bool,
+    /// The subject's own ids.
+    pub subject_ids: (u32, u32),
+}
+
+/// Who asks: what the kernel tells with a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller {
+    /// The file-system uid.
+    pub uid: u32,
+    /// The file-system gid.
+    pub gid: u32,
+    /// The thread id, 0 if it is not visible here.
+    pub pid: u32,
+}
+
+/// See the module's doc.
+pub struct FileSystem {
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: Options,
+    pub(super) nodes: Nodes,
+    pub(super) handles: Handles,
+    pub(super) waiters: Waiters,
+    pub(super) mounted: SystemTime,
+    pub(super) kernel: OnceLock<Box<dyn Kernel>>,
+    view: ArcSwap<View>,
+    renewing: Mutex<()>,
+}
+
+/// What the file system tells the kernel of its own accord.
+pub trait Kernel: Send + Sync {
+    /// Drops the pages that are cached of an inode.
+    fn drop_pages(&self, ino: Ino);
+}
+
+/// A node, and what holds for it in one view.
+#[derive(Clone)]
+pub struct Seen {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Its folder.
+    pub folder: Arc<FolderView>,
+    /// Its place in the folder's tree.
+    pub cursor: Cursor,
+    /// What the subject may do with it.
+    pub verdict: Verdict,
+}
+
+/// What a node number leads to.
+pub enum Target {
+    /// The top directory.
+    Top,
+    /// Something in a folder.
+    Entry(Seen),
+}
+
+/// How often a request starts anew because lines were found to have moved.
+const ATTEMPTS: usize = 4;
+
+impl FileSystem {
+    /// Makes the file system of a mount, and enlists it for changes of policy.
+    pub fn new(shared: &Arc<Shared>, options: Options) -> Arc<Self> {
+        let published = shared.published();
+        let filesystem = Arc::new(Self {
+            shared: Arc::clone(shared),
+            options,
+            nodes: Nodes::default(),
+            handles: Handles::default(),
+            waiters: Waiters::default(),
+            mounted: SystemTime::now(),
+            kernel: OnceLock::new(),
+            view: ArcSwap::from_pointee(View::of(&published, options.viewer, None)),
+            renewing: Mutex::new(()),
+        });
+        shared.enlist(&filesystem);
+        filesystem
+    }
+
+    /// The view at the present generation.
+    pub(super) fn view(&self) -> Arc<View> {
+        let view = self.view.load_full();
+        if view.generation == self.shared.generation() {
+            view
+        } else {
+            self.renew()
+        }
+    }
+
+    /// Runs an operation on the present view, and anew if it found that lines have moved with their directories.
+    pub(super) fn with_view<T>(&self, mut operation: impl FnMut(&View) -> Result<T>) -> Result<T> {
+        for _ in 1..ATTEMPTS {
+            match operation(&self.view()) {
+                Err(Error::PlacesMoved) => {}
+                done => return done,
+            }
+        }
+        operation(&self.view())
+    }
+
+    /// What a number leads to, whether or not the subject sees it: the caller asks [`FileSystem::authorize`].
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if the kernel was never told of the number; ENOENT if the folder is the subject's no more.
+    pub(super) fn target(&self, view: &View, ino: Ino) -> Result<Target> {
+        if ino == Ino::TOP {
+            Ok(Target::Top)
+        } else {
+            Ok(Target::Entry(self.seen(view, ino)?))
+        }
+    }
+
+    /// Like [`FileSystem::target`], where the top directory cannot be meant.
+    pub(super) fn seen(&self, view: &View, ino: Ino) -> Result<Seen> {
+        let node = self.nodes.find(ino).ok_or(Error::Unknown)?;
+        self.seen_node(view, node)
+    }
+
+    /// What holds for a node.
+    pub(super) fn seen_node(&self, view: &View, node: Arc<Node>) -> Result<Seen> {
+        let folder = view.folder(node.folder).ok_or(Refusal::NotFound)?;
+        let cursor = self.cursor(view, folder, &node)?;
+        Ok(Seen {
+            verdict: folder.tree.verdict(cursor),
+            folder: Arc::clone(folder),
+            cursor,
+            node,
+        })
+    }
+
+    /// Drops the cached pages of open files whose rights do not cover them any more.
+    pub(super) fn drop_revoked_pages(&self) {
+        let Some(kernel) = self.kernel.get() else { return };
+        for node in self.handles.open_nodes() {
+            let rights = self
+                .with_view(|view| self.seen_node(view, Arc::clone(&node)))
+                .map(|seen| seen.verdict.rights)
+                .unwrap_or_default();
+            if !rights.contains(Right::Read) || !rights.contains(Right::Write) {
+                kernel.drop_pages(node.ino);
+            }
+        }
+    }
+
+    fn renew(&self) -> Arc<View> {
+        let _one_at_a_time = self.renewing.lock();
+        let before = self.view.load_full();
+        let published = self.shared.published();
+        if before.generation == published.generation {
+            return before;
+        }
+        let view = Arc::new(View::of(&published, self.options.viewer, Some(&before)));
+        self.view.store(Arc::clone(&view));
+        view
+    }
+}

@@ -1,0 +1,155 @@
+//! What is open: files by their descriptors, directories by what they listed.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::error::{Error, Result};
+use super::ids::{Fh, Ino};
+use super::node::Node;
+
+/// An open file.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// The node it was opened through; its rights hold at each read and write.
+    pub node: Arc<Node>,
+    /// Whether it was opened for writing.
+    pub writable: bool,
+    fd: OwnedFd,
+}
+
+impl OpenFile {
+    /// The backing's open file.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.node.closed();
+    }
+}
+
+/// An open directory. `None` is the top directory of the mount.
+#[derive(Debug)]
+pub struct OpenDirectory {
+    /// The node; `None` for the top directory.
+    pub node: Option<Arc<Node>>,
+    /// The names as they were at the last rewind. Offsets count in it, so that they tell nothing of what is left out.
+    pub listing: Mutex<Listing>,
+}
+
+/// The names of a directory that the subject saw when it was listed from its beginning.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The names and what they led to.
+    pub entries: Vec<Listed>,
+    /// The generation of the policy that it was made under.
+    pub generation: u64,
+    /// Whether it was read at all.
+    pub filled: bool,
+}
+
+/// One name of a listing.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The name.
+    pub name: Box<[u8]>,
+    /// The node number, as a stat would tell it.
+    pub ino: Ino,
+    /// Its type as `d_type` (`DT_*`).
+    pub kind: crate::backing::FileKind,
+}
+
+/// The tables of one mount.
+#[derive(Debug)]
+pub struct Handles {
+    next: AtomicU64,
+    files: RwLock<HashMap<Fh, Arc<OpenFile>>>,
+    directories: RwLock<HashMap<Fh, Arc<OpenDirectory>>>,
+}
+
+impl Default for Handles {
+    fn default() -> Self {
+        Self {
+            next: AtomicU64::new(1),
+            files: RwLock::default(),
+            directories: RwLock::default(),
+        }
+    }
+}
+
+impl Handles {
+    /// Keeps an open file.
+    pub fn open_file(&self, node: &Arc<Node>, fd: OwnedFd, writable: bool) -> Fh {
+        node.opened();
+        let fh = self.next();
+        self.files.write().insert(
+            fh,
+            Arc::new(OpenFile {
+                node: Arc::clone(node),
+                writable,
+                fd,
+            }),
+        );
+        fh
+    }
+
+    /// Keeps an open directory.
+    pub fn open_directory(&self, node: Option<Arc<Node>>) -> Fh {
+        let fh = self.next();
+        let directory = OpenDirectory {
+            node,
+            listing: Mutex::default(),
+        };
+        self.directories.write().insert(fh, Arc::new(directory));
+        fh
+    }
+
+    /// The open file of a handle.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub fn file(&self, fh: Fh) -> Result<Arc<OpenFile>> {
+        self.files.read().get(&fh).cloned().ok_or(Error::Unknown)
+    }
+
+    /// The open directory of a handle.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`].
+    pub fn directory(&self, fh: Fh) -> Result<Arc<OpenDirectory>> {
+        self.directories.read().get(&fh).cloned().ok_or(Error::Unknown)
+    }
+
+    /// Closes a file.
+    pub fn release_file(&self, fh: Fh) -> Option<Arc<OpenFile>> {
+        self.files.write().remove(&fh)
+    }
+
+    /// Closes a directory.
+    pub fn release_directory(&self, fh: Fh) {
+        self.directories.write().remove(&fh);
+    }
+
+    /// The nodes on which a file is open.
+    pub fn open_nodes(&self) -> Vec<Arc<Node>> {
+        let mut nodes: Vec<_> = self
+            .files
+            .read()
+            .values()
+            .map(|file| Arc::clone(&file.node))
+            .collect();
+        nodes.sort_unstable_by_key(|node| node.ino);
+        nodes.dedup_by_key(|node| node.ino);
+        nodes
+    }
+
+    fn next(&self) -> Fh {
+        Fh(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

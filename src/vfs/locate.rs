@@ -1,0 +1,447 @@
+//! Where a name leads and which rules hold there: the step from (directory, name) to an inode and its cursor.
+//!
+//! Lines follow what they were made for. A line on a directory is tied to the directory's file handle: found under
+//! another name, the directory takes its lines along ([`Error::PlacesMoved`], the request starts anew on the
+//! changed policy), and another directory under its name inherits only what lowers. A line on a file is tied to
+//! the name: what takes the name inherits the line, and an inode that left the name stays lowered by it.
+
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::filesystem::{FileSystem, Seen};
+use super::node::{Node, Object, Position};
+use super::nodes::Found;
+use super::view::{FolderView, View};
+use crate::backing::{self, FileHandle, FileKind, Name, Stat};
+use crate::policy::{
+    Cursor, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing, Target, Verdict,
+};
+
+/// What a name in a directory leads to.
+pub(super) struct Probe {
+    /// The inode, if there is one.
+    pub object: Option<(Object, Stat)>,
+    /// What holds for it, or would hold for what is made there.
+    pub cursor: Cursor,
+    /// The same as a verdict.
+    pub verdict: Verdict,
+}
+
+impl Probe {
+    /// The kind of what is there.
+    pub fn kind(&self) -> Option<FileKind> {
+        self.object.as_ref().map(|(object, _)| object.kind)
+    }
+}
+
+impl FileSystem {
+    /// Finds what a name in a directory leads to, and what holds there.
+    ///
+    /// # Errors
+    /// [`Error::PlacesMoved`]; the backing's own failures but ENOENT, which is an empty probe.
+    pub(super) fn probe(&self, parent: &Seen, name: &Name) -> Result<Probe> {
+        let folder = &*parent.folder;
+        let by_name = folder.tree.step(parent.cursor, name.as_bytes());
+        let object = {
+            let _as = folder.backing.credentials().assume()?;
+            open_object(parent, name)
+        };
+        let (object, stat) = match object {
+            Ok(found) => found,
+            Err(Error::Backing(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+                self.look_for_moved(parent, by_name, name)?;
+                let verdict = folder.tree.verdict(by_name);
+                return Ok(Probe {
+                    object: None,
+                    cursor: by_name,
+                    verdict,
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        let cursor = self.identify(folder, parent.cursor, by_name, &object, || {
+            path_below(parent, name)
+        })?;
+        Ok(Probe {
+            object: Some((object, stat)),
+            cursor,
+            verdict: folder.tree.verdict(cursor),
+        })
+    }
+
+    /// Makes a node of what was probed and found, and tells the kernel of it.
+    pub(super) fn keep(
+        &self,
+        view: &View,
+        parent: &Seen,
+        name: &Name,
+        object: Object,
+        cursor: Cursor,
+    ) -> Arc<Node> {
+        let position = Position::Under {
+            parent: Arc::clone(&parent.node),
+            name: name.as_bytes().into(),
+        };
+        self.keep_at(view, &parent.folder, object, position, cursor)
+    }
+
+    /// Like [`FileSystem::keep`], at any position.
+    pub(super) fn keep_at(
+        &self,
+        view: &View,
+        folder: &FolderView,
+        object: Object,
+        position: Position,
+        cursor: Cursor,
+    ) -> Arc<Node> {
+        let found = Found {
+            folder: folder.policy.id,
+            object,
+            position,
+            generation: view.generation,
+            cursor,
+        };
+        self.nodes
+            .keep(found, |node| self.cursor(view, folder, node).ok())
+    }
+
+    /// The cursor of a node in this view, from where it was last found.
+    pub(super) fn cursor(&self, view: &View, folder: &FolderView, node: &Arc<Node>) -> Result<Cursor> {
+        // The way up to the first node whose cursor is known, and down again; paths can be deep, so no recursion.
+        let mut way = Vec::new();
+        let mut at = Arc::clone(node);
+        let mut cursor = loop {
+            if let Some(cursor) = at.cursor(view.generation) {
+                break cursor;
+            }
+            match at.position() {
+                Position::Under { parent, name } => {
+                    way.push((at, name));
+                    at = parent;
+                }
+                Position::Root => {
+                    let cursor = folder.tree.root();
+                    at.stands(view.generation, cursor);
+                    break cursor;
+                }
+                Position::Granted(place) => {
+                    let cursor = self.granted(folder, place, &at.object)?;
+                    at.stands(view.generation, cursor);
+                    break cursor;
+                }
+            }
+        };
+        while let Some((at, name)) = way.pop() {
+            let by_name = folder.tree.step(cursor, &name);
+            cursor = self.identify(folder, cursor, by_name, &at.object, || path_of(folder, &at))?;
+            at.stands(view.generation, cursor);
+        }
+        Ok(cursor)
+    }
+
+    /// The cursor of an inode that the top directory shows for a granted path.
+    pub(super) fn granted(&self, folder: &FolderView, place: PlaceId, object: &Object) -> Result<Cursor> {
+        let cursor = folder.cursor_at_top(place).ok_or(Refusal::NotFound)?;
+        let Some(target) = folder.policy.places.get(place) else {
+            return Ok(cursor);
+        };
+        if stands_for(target, object) {
+            return Ok(cursor);
+        }
+        // What lies above a granted path gives nothing here: with its grant taken away nothing is left.
+        Ok(folder.tree.capped(cursor, Standing::Level(Level::Invisible)))
+    }
+
+    /// Corrects the cursor that a name leads to by what the inode there is.
+    fn identify(
+        &self,
+        folder: &FolderView,
+        parent: Cursor,
+        by_name: Cursor,
+        object: &Object,
+        path: impl Fn() -> Option<PlacePath>,
+    ) -> Result<Cursor> {
+        let places = &folder.policy.places;
+        let mut cursor = by_name;
+        let here = folder.tree.place(by_name);
+        if let Some((id, place)) = here.and_then(|id| Some((id, places.get(id)?))) {
+            if !stands_for(place, object) {
+                cursor = folder.tree.mismatched(by_name, parent);
+            } else if let Some(handle) = &object.handle {
+                self.observe(object, id, place, handle.as_bytes(), folder);
+            }
+        }
+        let Some(handle) = &object.handle else {
+            return Ok(cursor);
+        };
+        for &id in places.by_inode(handle.as_bytes()) {
+            let Some(place) = places.get(id).filter(|_| here != Some(id)) else {
+                continue;
+            };
+            let Some(path) = path().filter(|path| *path != place.path) else {
+                continue;
+            };
+            match place.kind {
+                PlaceKind::Directory if object.kind == FileKind::Directory => {
+                    return Err(self.moved(folder, &place.path, &path));
+                }
+                PlaceKind::Directory => {}
+                PlaceKind::File => {
+                    if let Some(at) = folder
+                        .tree
+                        .at(id)
+                        .filter(|_| !still_leads_to(folder, place, object))
+                    {
+                        cursor = folder.tree.capped(cursor, folder.tree.verdict(at).standing);
+                    }
+                }
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// Remembers which inode bears the name of a line, and that a lost directory is back.
+    fn observe(&self, object: &Object, id: PlaceId, place: &Place, handle: &[u8], folder: &FolderView) {
+        let newest = place
+            .inodes
+            .last()
+            .is_some_and(|inode| inode.as_bytes() == handle);
+        let back = place.target == Target::Gone && object.kind == FileKind::Directory;
+        if !newest || back {
+            self.shared
+                .change_places(folder.policy.id, &[(id, PlaceChange::Observed(handle.into()))]);
+        }
+    }
+
+    /// Lets the lines at and below a directory follow it, for every subject.
+    pub(super) fn moved(&self, folder: &FolderView, from: &PlacePath, to: &PlacePath) -> Error {
+        let changes: Vec<_> = folder
+            .policy
+            .places
+            .at_or_below(from)
+            .filter_map(|place| {
+                Some((
+                    place.id,
+                    PlaceChange::Moved(to.join_path(&place.path.strip_prefix(from)?)),
+                ))
+            })
+            .collect();
+        self.shared.change_places(folder.policy.id, &changes);
+        Error::PlacesMoved
+    }
+
+    /// Where a name of the way to some line is missing: the directory may have been moved behind the daemon's
+    /// back. Finds it by its handle; what is nowhere is gone.
+    fn look_for_moved(&self, parent: &Seen, cursor: Cursor, name: &Name) -> Result<()> {
+        let folder = &*parent.folder;
+        if folder.tree.uniform() || !folder.tree.leads(cursor) {
+            return Ok(());
+        }
+        let Some(path) = path_below(parent, name) else {
+            return Ok(());
+        };
+        let mut changes = Vec::new();
+        for place in folder.policy.places.at_or_below(&path) {
+            if place.kind != PlaceKind::Directory || place.target == Target::Gone {
+                continue;
+            }
+            match find_by_handle(folder, place) {
+                Ok(Some(now)) if now != place.path => changes.push((place.id, PlaceChange::Moved(now))),
+                Ok(None) => changes.push((place.id, PlaceChange::Gone)),
+                // It is there again, or the backing does not say.
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.shared.change_places(folder.policy.id, &changes);
+        Err(Error::PlacesMoved)
+    }
+
+    /// Checks that a node is still where it was found, with all that lies above it where that matters; a
+    /// directory that was moved is found again.
+    ///
+    /// # Errors
+    /// [`Error::Stale`].
+    pub(super) fn verify(&self, view: &View, seen: Seen) -> Result<Seen> {
+        if self.is_in_place(&seen)? {
+            Ok(seen)
+        } else {
+            self.find_again(view, seen)
+        }
+    }
+
+    fn is_in_place(&self, seen: &Seen) -> Result<bool> {
+        let _as = seen.folder.backing.credentials().assume()?;
+        let mut at = Arc::clone(&seen.node);
+        loop {
+            match at.position() {
+                Position::Root => return Ok(true),
+                Position::Granted(place) => {
+                    let place = seen.folder.policy.places.get(place);
+                    return Ok(place.is_some_and(|place| still_leads_to(&seen.folder, place, &at.object)));
+                }
+                Position::Under { parent, name } => {
+                    let name = Name::new(&name).map_err(|_| Error::Stale)?;
+                    let there = backing::stat_at(parent.fd(), &name)
+                        .is_ok_and(|stat| at.object.is(stat.ino, stat.dev));
+                    // Where one verdict holds everywhere in the folder, it does not matter what lies above.
+                    if !there || seen.folder.tree.uniform() {
+                        return Ok(there);
+                    }
+                    at = parent;
+                }
+            }
+        }
+    }
+
+    /// Finds a directory again that was moved, with a process in it, and judges by its new place.
+    fn find_again(&self, view: &View, seen: Seen) -> Result<Seen> {
+        if !seen.node.is_directory() {
+            return Err(Error::Stale);
+        }
+        let folder = Arc::clone(&seen.folder);
+        let root = folder.backing.root()?;
+        let path = relative_path(root, &seen.node.object.fd).ok_or(Error::Stale)?;
+        let (object, _) = object_of(backing::open_beneath(root, std::iter::empty())?)?;
+        let (generation, id) = (view.generation, seen.node.folder);
+        let cursor = folder.tree.root();
+        // The way-points are nodes that the kernel is never told of.
+        let mut node = Arc::new(Node::new(
+            super::ids::Ino(0),
+            id,
+            object,
+            Position::Root,
+            generation,
+            cursor,
+        ));
+        for component in path.components() {
+            let name = Name::new(component).map_err(|_| Error::Stale)?;
+            let above = self.seen_node(view, Arc::clone(&node))?;
+            let probe = self.probe(&above, &name)?;
+            let (object, _) = probe.object.ok_or(Error::Stale)?;
+            let position = Position::Under {
+                parent: node,
+                name: component.into(),
+            };
+            if object.is(seen.node.object.number, seen.node.object.device) {
+                seen.node.found(position, generation, probe.cursor);
+                return self.seen_node(view, seen.node);
+            }
+            node = Arc::new(Node::new(
+                super::ids::Ino(0),
+                id,
+                object,
+                position,
+                generation,
+                probe.cursor,
+            ));
+        }
+        Err(Error::Stale)
+    }
+}
+
+/// Tells whether an inode is what a line at this place was made for.
+fn stands_for(place: &Place, object: &Object) -> bool {
+    match place.kind {
+        PlaceKind::File => object.kind != FileKind::Directory,
+        PlaceKind::Directory if object.kind != FileKind::Directory => false,
+        // Without handles (overlayfs) the name has to do.
+        PlaceKind::Directory => match (&object.handle, place.inodes.last()) {
+            (Some(handle), Some(inode)) => inode.as_bytes() == handle.as_bytes(),
+            _ => true,
+        },
+    }
+}
+
+/// Tells whether the path of a place still leads to this inode: then the inode has not left the name, and what
+/// was found is another name of it.
+fn still_leads_to(folder: &FolderView, place: &Place, object: &Object) -> bool {
+    let Ok(root) = folder.backing.root() else {
+        return false;
+    };
+    backing::open_beneath(root, place.path.components())
+        .and_then(|fd| backing::stat(&fd))
+        .is_ok_and(|stat| object.is(stat.ino, stat.dev))
+}
+
+/// Where the directory of a place is now; `None` if it is nowhere in the folder.
+fn find_by_handle(folder: &FolderView, place: &Place) -> Result<Option<PlacePath>> {
+    let root = folder.backing.root()?;
+    let Some(handle) = place
+        .inodes
+        .last()
+        .and_then(|inode| FileHandle::from_bytes(inode.as_bytes()))
+    else {
+        return Ok(None);
+    };
+    match backing::open_handle(root, &handle, libc::O_PATH | libc::O_DIRECTORY) {
+        Ok(directory) => Ok(relative_path(root, &directory)),
+        Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open_object(parent: &Seen, name: &Name) -> Result<(Object, Stat)> {
+    let (object, stat) = object_of(backing::open_path(parent.node.fd(), name)?)?;
+    // Other file systems mounted below are not entered.
+    if object.device != parent.folder.backing.root_stat()?.dev {
+        return Err(Refusal::Access.into());
+    }
+    Ok((object, stat))
+}
+
+/// The inode behind an `O_PATH` descriptor.
+pub(super) fn object_of(fd: std::os::fd::OwnedFd) -> Result<(Object, Stat)> {
+    let stat = backing::stat(&fd)?;
+    let handle = backing::handle(&fd)?;
+    Ok((
+        Object {
+            fd,
+            handle,
+            kind: stat.kind,
+            number: stat.ino,
+            device: stat.dev,
+        },
+        stat,
+    ))
+}
+
+/// The path of a node in its folder, by where it was last found.
+pub(super) fn path_of(folder: &FolderView, node: &Arc<Node>) -> Option<PlacePath> {
+    let mut names = Vec::new();
+    let mut at = Arc::clone(node);
+    let start = loop {
+        match at.position() {
+            Position::Root => break PlacePath::root(),
+            Position::Granted(place) => break folder.policy.places.get(place)?.path.clone(),
+            Position::Under { parent, name } => {
+                names.push(name);
+                at = parent;
+            }
+        }
+    };
+    names
+        .iter()
+        .rev()
+        .try_fold(start, |path, name| path.join(name).ok())
+}
+
+impl Seen {
+    /// The path in the folder, by where it was last found.
+    pub(super) fn path(&self) -> Option<PlacePath> {
+        path_of(&self.folder, &self.node)
+    }
+}
+
+pub(super) fn path_below(parent: &Seen, name: &Name) -> Option<PlacePath> {
+    parent.path()?.join(name.as_bytes()).ok()
+}
+
+fn relative_path(root: std::os::fd::BorrowedFd<'_>, fd: &std::os::fd::OwnedFd) -> Option<PlacePath> {
+    use std::os::unix::ffi::OsStrExt;
+    let root = backing::path_of(root).ok()?;
+    let path = backing::path_of(fd).ok()?;
+    PlacePath::parse(path.strip_prefix(&root).ok()?.as_os_str().as_bytes()).ok()
+}

@@ -1,0 +1,124 @@
+//! A live mount: the kernel's superblock, the threads that serve it, and its end.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::adapter::{Adapter, Notifier};
+use super::filesystem::{FileSystem, Options};
+use super::shared::Shared;
+use super::view::Viewer;
+use crate::backing::{self, FuseMountOptions, Mounted};
+use crate::policy::{AccountId, Level};
+
+/// What a mount is asked to be.
+#[derive(Debug)]
+pub struct MountRequest {
+    /// On whose behalf it acts.
+    pub subject: AccountId,
+    /// The mount point: an empty directory, checked on this descriptor.
+    pub at: OwnedFd,
+    /// The level that nothing in it exceeds.
+    pub ceiling: Option<Level>,
+    /// Whether it is declared online (a managed session).
+    pub online: bool,
+    /// Whether the kernel refuses every change.
+    pub read_only: bool,
+    /// Whether others than the subject are let in.
+    pub admit_all: bool,
+    /// Whether the kernel applies the shown modes and owners on top.
+    pub default_permissions: bool,
+    /// The ids that everything is shown to belong to.
+    pub own: Option<(u32, u32)>,
+    /// Whether what is open is cut at once when the policy changes. As long as no data bypasses the daemon,
+    /// every mount is so.
+    pub strict: bool,
+}
+
+/// A live mount. Dropping it unmounts, lazily if need be.
+#[derive(Debug)]
+pub struct Mount {
+    mounted: Mounted,
+    server: Option<JoinHandle<io::Result<()>>>,
+}
+
+/// How many requests of one mount are served at a time.
+const WORKERS: usize = 4;
+
+impl Mount {
+    /// Mounts and begins to serve.
+    ///
+    /// # Errors
+    /// Those of `fsopen`, `fsmount` and `move_mount`; NotFound if the account is not known.
+    pub fn start(shared: &Arc<Shared>, request: MountRequest) -> io::Result<Self> {
+        let snapshot = shared.snapshot();
+        let account = snapshot
+            .accounts
+            .get(&request.subject)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the account is not known"))?;
+        let viewer = Viewer {
+            account: request.subject,
+            ceiling: request.ceiling,
+            online: request.online,
+        };
+        let filesystem = FileSystem::new(
+            shared,
+            Options {
+                viewer,
+                own: request.own,
+                default_permissions: request.default_permissions,
+                subject_ids: (account.uid, account.gid),
+            },
+        );
+        let (device, mounted) = backing::mount_fuse(
+            request.at.as_fd(),
+            &FuseMountOptions {
+                uid: account.uid,
+                gid: account.gid,
+                allow_other: request.admit_all,
+                default_permissions: request.default_permissions,
+                read_only: request.read_only,
+            },
+        )?;
+        let server = serve(&filesystem, device)?;
+        Ok(Self {
+            mounted,
+            server: Some(server),
+        })
+    }
+
+    /// Unmounts. A `lazy` one leaves those that have something open to finish with it.
+    ///
+    /// # Errors
+    /// Those of `umount2(2)`; EBUSY while something is open and `lazy` is not set.
+    pub fn unmount(&self, lazy: bool) -> io::Result<()> {
+        self.mounted.unmount(lazy)
+    }
+
+    /// Tells whether the kernel has ended the mount, by whomever it was unmounted.
+    pub fn is_gone(&self) -> bool {
+        self.server.as_ref().is_none_or(JoinHandle::is_finished) || !self.mounted.is_mounted()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if !self.is_gone()
+            && let Err(error) = self.mounted.unmount(true)
+        {
+            tracing::warn!(%error, "a mount could not be taken down");
+        }
+    }
+}
+
+fn serve(filesystem: &Arc<FileSystem>, device: OwnedFd) -> io::Result<JoinHandle<io::Result<()>>> {
+    let mut config = fuser::Config::default();
+    config.n_threads = Some(WORKERS);
+    let adapter = Adapter(Arc::clone(filesystem));
+    let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
+    let _ = filesystem.kernel.set(Box::new(Notifier(session.notifier())));
+    std::thread::Builder::new()
+        .name("fuse-session".into())
+        .spawn(move || session.run())
+}

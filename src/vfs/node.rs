@@ -1,0 +1,170 @@
+//! One file, directory or other entry as a mount knows it: a backing inode seen under one set of rules.
+//!
+//! A node holds the inode itself (an `O_PATH` descriptor, so that its number is not used again) and the position
+//! it was last found at. The position decides which rules hold; the descriptor decides what is touched.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::ids::Ino;
+use super::locks::NodeLocks;
+use crate::backing::{FileHandle, FileKind};
+use crate::policy::{Cursor, FolderId, PlaceId};
+
+/// An inode of a backing.
+#[derive(Debug)]
+pub struct Object {
+    /// An `O_PATH` descriptor of it.
+    pub fd: OwnedFd,
+    /// Its file handle, where the backing has such.
+    pub handle: Option<FileHandle>,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its inode number on the backing.
+    pub number: u64,
+    /// The backing's device number.
+    pub device: u64,
+}
+
+impl Object {
+    /// Tells whether both are one inode.
+    ///
+    /// Numbers suffice: a held descriptor keeps its inode from being freed and its number from being given anew.
+    pub fn is(&self, number: u64, device: u64) -> bool {
+        self.number == number && self.device == device
+    }
+}
+
+/// Where a node was last found.
+#[derive(Clone, Debug)]
+pub enum Position {
+    /// The folder's root, which the top directory of the mount shows.
+    Root,
+    /// A path inside the folder that was granted and that the top directory shows.
+    Granted(PlaceId),
+    /// In a directory of a folder.
+    Under {
+        /// The directory.
+        parent: Arc<Node>,
+        /// The name there.
+        name: Box<[u8]>,
+    },
+}
+
+/// A cursor, with the generation of the policy that it belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    generation: u64,
+    cursor: Cursor,
+}
+
+/// A node of a mount.
+#[derive(Debug)]
+pub struct Node {
+    /// Its number.
+    pub ino: Ino,
+    /// The folder it lies in.
+    pub folder: FolderId,
+    /// The inode behind it.
+    pub object: Object,
+    /// Locks that clients of this mount hold on it.
+    pub locks: NodeLocks,
+    position: Mutex<Position>,
+    standing: Mutex<Standing>,
+    lookups: AtomicU64,
+    opens: AtomicU32,
+}
+
+impl Node {
+    pub(super) fn new(
+        ino: Ino,
+        folder: FolderId,
+        object: Object,
+        position: Position,
+        generation: u64,
+        cursor: Cursor,
+    ) -> Self {
+        Self {
+            ino,
+            folder,
+            object,
+            locks: NodeLocks::default(),
+            position: Mutex::new(position),
+            standing: Mutex::new(Standing { generation, cursor }),
+            lookups: AtomicU64::new(0),
+            opens: AtomicU32::new(0),
+        }
+    }
+
+    /// The `O_PATH` descriptor of the inode.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.object.fd.as_fd()
+    }
+
+    /// Where it was last found.
+    pub fn position(&self) -> Position {
+        self.position.lock().clone()
+    }
+
+    /// Notes where it was found just now, and what holds there.
+    pub(super) fn found(&self, position: Position, generation: u64, cursor: Cursor) {
+        *self.position.lock() = position;
+        *self.standing.lock() = Standing { generation, cursor };
+    }
+
+    /// Notes that a rename took it elsewhere; what holds there is found when it is asked for.
+    pub(super) fn moved(&self, position: Position) {
+        *self.position.lock() = position;
+        self.standing.lock().generation = 0;
+    }
+
+    /// The cursor, if it is of this generation.
+    pub(super) fn cursor(&self, generation: u64) -> Option<Cursor> {
+        let standing = *self.standing.lock();
+        (standing.generation == generation).then_some(standing.cursor)
+    }
+
+    pub(super) fn stands(&self, generation: u64, cursor: Cursor) {
+        *self.standing.lock() = Standing { generation, cursor };
+    }
+
+    pub(super) fn looked_up(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes lookups back; tells whether none is left.
+    pub(super) fn forgotten(&self, count: u64) -> bool {
+        let before = self
+            .lookups
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |lookups| {
+                Some(lookups.saturating_sub(count))
+            })
+            .unwrap_or(0);
+        before <= count
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.lookups.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn opened(&self) {
+        self.opens.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn closed(&self) {
+        self.opens.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Tells whether a handle is open on it.
+    pub fn is_open(&self) -> bool {
+        self.opens.load(Ordering::Acquire) > 0
+    }
+
+    /// Tells whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.object.kind == FileKind::Directory
+    }
+}

@@ -1,0 +1,184 @@
+//! getattr, setattr, access.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::open::revoked;
+use crate::backing::{self, FileKind, SetTime, Stat};
+use crate::policy::{Operation, Right};
+use crate::vfs::attr::Attr;
+use crate::vfs::error::{Error, Result};
+use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
+use crate::vfs::handles::OpenFile;
+use crate::vfs::ids::{Fh, Ino};
+
+/// What a `setattr` changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SetAttr {
+    /// The new permission bits.
+    pub mode: Option<u32>,
+    /// The new owner.
+    pub uid: Option<u32>,
+    /// The new group.
+    pub gid: Option<u32>,
+    /// The new size in bytes.
+    pub size: Option<u64>,
+    /// The new time of the last read.
+    pub atime: Option<SetTime>,
+    /// The new time of the last write.
+    pub mtime: Option<SetTime>,
+}
+
+/// What `access(2)` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessMask {
+    /// `R_OK`
+    pub read: bool,
+    /// `W_OK`
+    pub write: bool,
+    /// `X_OK`
+    pub execute: bool,
+}
+
+impl FileSystem {
+    /// The attributes of a node.
+    ///
+    /// # Errors
+    /// ENOENT without `see`.
+    pub fn getattr(&self, ino: Ino, fh: Option<Fh>) -> Result<Attr> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                self.authorize(&Operation::Top)?;
+                return Ok(self.top_attr());
+            };
+            // A directory with a process in it may have been moved to where other rules hold.
+            let inside = seen.node.is_directory() && !seen.folder.tree.uniform();
+            let seen = if inside { self.verify(view, seen)? } else { seen };
+            self.authorize(&Operation::Look(seen.verdict))?;
+            let file = fh
+                .and_then(|fh| self.handles.file(fh).ok())
+                .filter(|file| file.node.ino == ino);
+            let stat = match file {
+                Some(file) => backing::stat(file.fd())?,
+                None => backing::stat(seen.node.fd())?,
+            };
+            Ok(self.attr(&seen, &stat))
+        })
+    }
+
+    /// Changes attributes; all or, if the backing fails in between, those before the failure.
+    ///
+    /// # Errors
+    /// EACCES without `write`; EPERM for another owner or group.
+    pub fn setattr(&self, caller: Caller, ino: Ino, set: SetAttr, fh: Option<Fh>) -> Result<Attr> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                self.authorize(&Operation::ChangeTop)?;
+                return Ok(self.top_attr());
+            };
+            let file = fh
+                .and_then(|fh| self.handles.file(fh).ok())
+                .filter(|file| file.node.ino == ino);
+            let seen = if file.is_some() {
+                seen
+            } else {
+                self.verify(view, seen)?
+            };
+            let stat = backing::stat(seen.node.fd())?;
+            let bare = self.is_bare(&seen) && (self.options.default_permissions || caller.uid == 0);
+            let foreign = !bare && self.options.own.is_none() && changes_owner(set, &stat);
+            let judged = self.authorize(&Operation::SetAttr {
+                entry: seen.verdict,
+                foreign_owner: foreign,
+            });
+            let writable = file.as_ref().is_some_and(|file| file.writable);
+            judged.map_err(|error| if writable { revoked_write(error) } else { error })?;
+            self.set_judged(&seen, set, &stat, file.as_ref(), bare)?;
+            Ok(self.attr(&seen, &backing::stat(seen.node.fd())?))
+        })
+    }
+
+    /// Answers `access(2)`: what a later call will answer.
+    ///
+    /// # Errors
+    /// EACCES for what is not allowed, ENOENT for what is not seen.
+    pub fn access(&self, ino: Ino, mask: AccessMask) -> Result<()> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                return self.authorize(&if mask.write {
+                    Operation::ChangeTop
+                } else {
+                    Operation::Top
+                });
+            };
+            let directory = seen.node.is_directory();
+            self.authorize(&Operation::Access {
+                entry: seen.verdict,
+                directory,
+                read: mask.read,
+                write: mask.write,
+                execute: mask.execute,
+            })?;
+            if mask.execute && !directory && backing::stat(seen.node.fd())?.mode & 0o111 == 0 {
+                return Err(crate::policy::Refusal::Access.into());
+            }
+            Ok(())
+        })
+    }
+
+    fn set_judged(
+        &self,
+        seen: &Seen,
+        set: SetAttr,
+        stat: &Stat,
+        file: Option<&Arc<OpenFile>>,
+        bare: bool,
+    ) -> Result<()> {
+        let _as = seen.folder.backing.credentials().assume()?;
+        if let Some(size) = set.size {
+            match file {
+                Some(file) if file.writable => backing::truncate(file.fd(), size)?,
+                // O_TRUNC comes with O_RDONLY too.
+                Some(_) | None => {
+                    backing::truncate(backing::reopen(seen.node.fd(), libc::O_WRONLY)?.as_fd(), size)?
+                }
+            }
+        }
+        if bare && (set.uid.is_some() || set.gid.is_some()) {
+            backing::chown(seen.node.fd(), set.uid, set.gid)?;
+        }
+        if let Some(mode) = set.mode {
+            backing::chmod(seen.node.fd(), self.changed_mode(seen, mode, stat))?;
+        }
+        if set.atime.is_some() || set.mtime.is_some() {
+            backing::utimens(seen.node.fd(), set.atime, set.mtime)?;
+        }
+        Ok(())
+    }
+
+    /// The mode that a chmod sets: who may not delete does not take away the owner's own access either.
+    fn changed_mode(&self, seen: &Seen, mode: u32, stat: &Stat) -> u32 {
+        let mode = self.shown_bits(seen, mode);
+        if seen.verdict.rights.contains(Right::Delete) {
+            return mode;
+        }
+        let kept = if stat.kind == FileKind::Directory {
+            0o700
+        } else {
+            0o600
+        };
+        mode | stat.mode & kept
+    }
+}
+
+fn changes_owner(set: SetAttr, stat: &Stat) -> bool {
+    set.uid.is_some_and(|uid| uid != stat.uid) || set.gid.is_some_and(|gid| gid != stat.gid)
+}
+
+/// A truncate on a handle whose right was taken back answers like a write.
+fn revoked_write(error: Error) -> Error {
+    match error {
+        Error::Refused(crate::policy::Refusal::NotPermitted) => error,
+        error => revoked(error),
+    }
+}

@@ -1,0 +1,333 @@
+//! opendir, readdir, readdirplus, releasedir, fsyncdir.
+//!
+//! A listing is taken when a directory is read from its beginning, without the names that the subject does not
+//! see. Offsets count in what is left: those of the backing would tell of names left out (on ext4 they are hashes
+//! of the next name). Each name is judged again when it is told, for the policy may have changed in between.
+
+use std::sync::Arc;
+
+use super::lookup::{leads_somewhere, parse_name};
+use crate::backing::{self, DirStream, FileKind, Name};
+use crate::policy::{Operation, Right};
+use crate::vfs::attr::{Attr, Entry};
+use crate::vfs::error::Result;
+use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::handles::{Listed, Listing, OpenDirectory};
+use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::node::Position;
+use crate::vfs::view::View;
+
+/// Takes the entries of a listing; tells whether it is full, in which case the entry given was not taken.
+pub trait Sink {
+    /// Takes a name without attributes. `next` is where to go on after it.
+    fn name(&mut self, listed: &Listed, next: u64) -> bool;
+    /// Takes a name with attributes; all but `.` and `..` count as a lookup.
+    fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool;
+}
+
+impl FileSystem {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// EACCES without `read`, unless the way leads on through it.
+    pub fn opendir(&self, ino: Ino) -> Result<Fh> {
+        self.with_view(|view| match self.target(view, ino)? {
+            Target::Top => {
+                self.authorize(&Operation::Top)?;
+                Ok(self.handles.open_directory(None))
+            }
+            Target::Entry(seen) => {
+                let seen = self.verify(view, seen)?;
+                self.authorize(&Operation::List(seen.verdict))?;
+                Ok(self.handles.open_directory(Some(seen.node)))
+            }
+        })
+    }
+
+    /// Tells the names from `offset` on.
+    ///
+    /// # Errors
+    /// EACCES if the right was taken back.
+    pub fn readdir(&self, fh: Fh, offset: u64, plus: bool, sink: &mut dyn Sink) -> Result<()> {
+        let directory = self.handles.directory(fh)?;
+        self.with_view(|view| {
+            let Some(node) = &directory.node else {
+                self.authorize(&Operation::Top)?;
+                return self.tell_top(view, &directory, offset, plus, sink);
+            };
+            let seen = self.seen_node(view, Arc::clone(node))?;
+            // At the beginning, and wherever other rules may hold since, the place of the directory is checked.
+            let seen = if seen.folder.tree.uniform() {
+                seen
+            } else {
+                self.verify(view, seen)?
+            };
+            self.authorize(&Operation::List(seen.verdict))?;
+            self.tell(view, &seen, &directory, offset, plus, sink)
+        })
+    }
+
+    /// Forgets a directory handle. Needs no right: it takes nothing and tells nothing.
+    pub fn releasedir(&self, fh: Fh) {
+        self.handles.release_directory(fh);
+    }
+
+    /// Brings a directory's names to the disk.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`.
+    pub fn fsyncdir(&self, fh: Fh, data_only: bool) -> Result<()> {
+        let directory = self.handles.directory(fh)?;
+        self.with_view(|view| {
+            let Some(node) = &directory.node else {
+                return self.authorize(&Operation::Top);
+            };
+            let seen = self.seen_node(view, Arc::clone(node))?;
+            self.authorize(&Operation::List(seen.verdict))?;
+            let _as = seen.folder.backing.credentials().assume()?;
+            let fd = backing::reopen(seen.node.fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+            Ok(backing::sync(std::os::fd::AsFd::as_fd(&fd), data_only)?)
+        })
+    }
+
+    fn tell(
+        &self,
+        view: &View,
+        seen: &Seen,
+        directory: &OpenDirectory,
+        offset: u64,
+        plus: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let mut listing = directory.listing.lock();
+        if offset == 0 || !listing.filled {
+            *listing = self.list(seen)?;
+            listing.generation = view.generation;
+        }
+        let changed = listing.generation != view.generation;
+        for (next, listed) in (1..)
+            .zip(&listing.entries)
+            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
+        {
+            let dots = &*listed.name == b"." || &*listed.name == b"..";
+            let full = if dots {
+                let entry = Entry {
+                    attr: Attr {
+                        ino: listed.ino,
+                        ..self.top_attr()
+                    },
+                    generation: 0,
+                };
+                if plus {
+                    sink.entry(listed, &entry, next)
+                } else {
+                    sink.name(listed, next)
+                }
+            } else if plus {
+                let name = parse_name(&listed.name)?;
+                let probe = self.probe(seen, &name)?;
+                if !shows(seen, &probe.verdict, probe.cursor) {
+                    continue;
+                }
+                let Some((child, stat)) = self.keep_probed(view, seen, &name, probe)? else {
+                    continue;
+                };
+                let full = sink.entry(listed, &self.entry(&child, &stat), next);
+                if full {
+                    self.nodes.forget(child.node.ino, 1);
+                }
+                full
+            } else {
+                if changed && !self.still_shown(seen, &listed.name)? {
+                    continue;
+                }
+                sink.name(listed, next)
+            };
+            if full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names that a directory shows to the subject now.
+    fn list(&self, seen: &Seen) -> Result<Listing> {
+        let above = match seen.node.position() {
+            Position::Under { parent, .. } => parent.ino,
+            Position::Root | Position::Granted(_) => Ino::TOP,
+        };
+        let mut entries = vec![
+            Listed {
+                name: (*b".").into(),
+                ino: seen.node.ino,
+                kind: FileKind::Directory,
+            },
+            Listed {
+                name: (*b"..").into(),
+                ino: above,
+                kind: FileKind::Directory,
+            },
+        ];
+        if seen.verdict.rights.contains(Right::Read) {
+            self.list_all(seen, &mut entries)?;
+        } else {
+            self.list_corridor(seen, &mut entries)?;
+        }
+        Ok(Listing {
+            entries,
+            filled: true,
+            generation: 0,
+        })
+    }
+
+    fn list_all(&self, seen: &Seen, entries: &mut Vec<Listed>) -> Result<()> {
+        let folder = &*seen.folder;
+        let mut stream = {
+            let _as = folder.backing.credentials().assume()?;
+            DirStream::open(seen.node.fd())?
+        };
+        // Without lines below the root, no name can differ from its directory.
+        let uniform = folder.tree.uniform();
+        while let Some(entry) = stream.next()? {
+            let Ok(name) = Name::new(entry.name) else { continue };
+            if !uniform && !self.still_shown(seen, name.as_bytes())? {
+                continue;
+            }
+            let ino = Ino::of(folder.policy.id, entry.ino).unwrap_or(Ino(entry.ino));
+            entries.push(Listed {
+                name: name.as_bytes().into(),
+                ino,
+                kind: entry.kind,
+            });
+        }
+        Ok(())
+    }
+
+    fn list_corridor(&self, seen: &Seen, entries: &mut Vec<Listed>) -> Result<()> {
+        for (name, _) in seen.folder.tree.leads_on(seen.cursor) {
+            let Ok(name) = Name::new(name) else { continue };
+            let probe = self.probe(seen, &name)?;
+            let Some((object, _)) = &probe.object else {
+                continue;
+            };
+            if !shows(seen, &probe.verdict, probe.cursor)
+                || probe.verdict.corridor && !leads_somewhere(&seen.folder, probe.cursor, &object.fd)
+            {
+                continue;
+            }
+            let ino = Ino::of(seen.node.folder, object.number).unwrap_or(Ino(object.number));
+            entries.push(Listed {
+                name: name.as_bytes().into(),
+                ino,
+                kind: object.kind,
+            });
+        }
+        Ok(())
+    }
+
+    fn still_shown(&self, seen: &Seen, name: &[u8]) -> Result<bool> {
+        let name = parse_name(name)?;
+        let probe = self.probe(seen, &name)?;
+        let Some((object, _)) = &probe.object else {
+            return Ok(false);
+        };
+        Ok(shows(seen, &probe.verdict, probe.cursor)
+            && (!probe.verdict.corridor || leads_somewhere(&seen.folder, probe.cursor, &object.fd)))
+    }
+
+    fn tell_top(
+        &self,
+        view: &View,
+        directory: &OpenDirectory,
+        offset: u64,
+        plus: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let mut listing = directory.listing.lock();
+        if offset == 0 || !listing.filled {
+            *listing = self.list_top(view);
+        }
+        for (next, listed) in (1..)
+            .zip(&listing.entries)
+            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
+        {
+            let dots = &*listed.name == b"." || &*listed.name == b"..";
+            let full = if dots {
+                let entry = Entry {
+                    attr: self.top_attr(),
+                    generation: 0,
+                };
+                if plus {
+                    sink.entry(listed, &entry, next)
+                } else {
+                    sink.name(listed, next)
+                }
+            } else {
+                let Some((entry, folder, _)) = view.top_entry(&listed.name) else {
+                    continue;
+                };
+                // A folder whose backing is lost keeps its name: looking into it says what is wrong.
+                match plus.then(|| self.keep_top_entry(view, entry, folder)) {
+                    Some(Ok((seen, stat))) => {
+                        let full = sink.entry(listed, &self.entry(&seen, &stat), next);
+                        if full {
+                            self.nodes.forget(seen.node.ino, 1);
+                        }
+                        full
+                    }
+                    Some(Err(_)) => continue,
+                    None => sink.name(listed, next),
+                }
+            };
+            if full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn list_top(&self, view: &View) -> Listing {
+        let mut entries = vec![
+            Listed {
+                name: (*b".").into(),
+                ino: Ino::TOP,
+                kind: FileKind::Directory,
+            },
+            Listed {
+                name: (*b"..").into(),
+                ino: Ino::TOP,
+                kind: FileKind::Directory,
+            },
+        ];
+        for (entry, folder, _) in view.top() {
+            // A granted path that is not there has nothing to show.
+            let (ino, kind) = match self.keep_top_entry(view, entry, folder) {
+                Ok((seen, stat)) => {
+                    self.nodes.forget(seen.node.ino, 1);
+                    if !seen.verdict.sees() {
+                        continue;
+                    }
+                    (seen.node.ino, stat.kind)
+                }
+                Err(_) if folder.backing.is_lost() => (Ino::TOP, FileKind::Directory),
+                Err(_) => continue,
+            };
+            entries.push(Listed {
+                name: entry.name.clone(),
+                ino,
+                kind,
+            });
+        }
+        Listing {
+            entries,
+            filled: true,
+            generation: view.generation,
+        }
+    }
+}
+
+/// Tells whether a directory shows an entry: what is seen, and of a directory that may not be read only what
+/// leads on.
+fn shows(parent: &Seen, verdict: &crate::policy::Verdict, cursor: crate::policy::Cursor) -> bool {
+    verdict.sees() && (parent.verdict.rights.contains(Right::Read) || parent.folder.tree.leads(cursor))
+}

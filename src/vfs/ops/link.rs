@@ -1,0 +1,63 @@
+//! link, readlink.
+
+use super::lookup::parse_name;
+use crate::backing;
+use crate::policy::{Operation, Refusal};
+use crate::vfs::attr::Entry;
+use crate::vfs::error::Result;
+use crate::vfs::filesystem::{FileSystem, Target};
+use crate::vfs::ids::Ino;
+
+impl FileSystem {
+    /// Gives a file another name in the same folder.
+    ///
+    /// # Errors
+    /// EXDEV where a line of anyone makes a difference between the two names, and across folders.
+    pub fn link(&self, source: Ino, new_parent: Ino, new_name: &[u8]) -> Result<Entry> {
+        let name = parse_name(new_name)?;
+        self.with_view(|view| {
+            let Target::Entry(parent) = self.target(view, new_parent)? else {
+                self.authorize(&Operation::ChangeTop)?;
+                return Err(Refusal::NotPermitted.into());
+            };
+            let source = self.verify(view, self.seen(view, source)?)?;
+            let parent = self.verify(view, parent)?;
+            let probe = self.probe(&parent, &name)?;
+            let places = &parent.folder.policy.places;
+            let same_folder = source.node.folder == parent.node.folder;
+            let same_zone = same_folder
+                && match (
+                    source.path(),
+                    parent.path().and_then(|path| path.join(name.as_bytes()).ok()),
+                ) {
+                    (Some(from), Some(to)) => places.zone(&from) == places.zone(&to),
+                    _ => false,
+                };
+            self.authorize(&Operation::Link {
+                source: source.verdict,
+                parent: parent.verdict,
+                name: probe.verdict,
+                occupied: probe.object.is_some(),
+                same_zone,
+            })?;
+            {
+                let _as = parent.folder.backing.credentials().assume()?;
+                backing::link(source.node.fd(), parent.node.fd(), &name)?;
+            }
+            Ok(self.made(view, &parent, &name)?.1)
+        })
+    }
+
+    /// The content of a symbolic link, which only the client follows.
+    ///
+    /// # Errors
+    /// EACCES without `read`.
+    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
+        self.with_view(|view| {
+            let seen = self.seen(view, ino)?;
+            self.authorize(&Operation::Read(seen.verdict))?;
+            let _as = seen.folder.backing.credentials().assume()?;
+            Ok(backing::readlink(seen.node.fd())?)
+        })
+    }
+}

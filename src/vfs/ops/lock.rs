@@ -1,0 +1,78 @@
+//! getlk, setlk: POSIX locks and flock, see [`crate::vfs::locks`].
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::backing::{self, Lock, LockKind};
+use crate::policy::Operation;
+use crate::vfs::error::{Error, Result};
+use crate::vfs::filesystem::{Caller, FileSystem, Seen};
+use crate::vfs::handles::OpenFile;
+use crate::vfs::ids::{Fh, LockOwner};
+use crate::vfs::locks::on_node;
+
+impl FileSystem {
+    /// The lock that stands in the way of one, if any.
+    ///
+    /// # Errors
+    /// EACCES without the right that the lock needs; those of `fcntl_locking(2)`.
+    pub fn getlk(&self, fh: Fh, owner: LockOwner, lock: Lock) -> Result<Option<Lock>> {
+        let (seen, file) = self.judge_lock(fh, lock)?;
+        file.node.locks.test(owner, lock, || open_for(&seen, lock))
+    }
+
+    /// Takes, changes or gives back a lock. With `wait` it is `done` that gets the outcome, at once or later, in
+    /// another thread.
+    pub fn setlk(
+        &self,
+        caller: Caller,
+        fh: Fh,
+        owner: LockOwner,
+        lock: Lock,
+        wait: bool,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) {
+        let (seen, file) = match self.judge_lock(fh, lock) {
+            Ok(judged) => judged,
+            Err(error) => return done(Err(error)),
+        };
+        let outcome = file.node.locks.set(owner, lock, || open_for(&seen, lock));
+        if lock.kind != LockKind::Write {
+            // Others may have what was given back, or what was a write lock before.
+            self.waiters.wake();
+        }
+        match outcome {
+            Err(Error::Locked) if wait => {
+                let node = Arc::clone(&file.node);
+                let attempt = on_node(node, owner, lock, move || open_for(&seen, lock));
+                self.waiters.wait(caller.pid, attempt, done);
+            }
+            outcome => done(outcome),
+        }
+    }
+
+    /// A lock keeps others out: to read while one reads needs `read`, to be alone needs `write`.
+    fn judge_lock(&self, fh: Fh, lock: Lock) -> Result<(Seen, Arc<OpenFile>)> {
+        let file = self.handles.file(fh)?;
+        let seen = self.with_view(|view| {
+            let seen = self.seen_node(view, Arc::clone(&file.node))?;
+            self.authorize(&match lock.kind {
+                LockKind::Read => Operation::Read(seen.verdict),
+                LockKind::Write => Operation::Write(seen.verdict),
+                LockKind::Unlock => Operation::Close,
+            })?;
+            Ok(seen)
+        })?;
+        Ok((seen, file))
+    }
+}
+
+/// Opens the backing for a lock: a lock of one's own needs a file of one's own.
+fn open_for(seen: &Seen, lock: Lock) -> Result<OwnedFd> {
+    let _as = seen.folder.backing.credentials().assume()?;
+    // Both kinds of lock may follow each other on one open file.
+    match backing::reopen(seen.node.fd(), libc::O_RDWR) {
+        Err(_) if lock.kind == LockKind::Read => Ok(backing::reopen(seen.node.fd(), libc::O_RDONLY)?),
+        opened => Ok(opened?),
+    }
+}

@@ -1,0 +1,161 @@
+//! lookup, forget.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::backing::{self, Name, Stat};
+use crate::policy::{Cursor, Operation, PlacePath, Refusal, TopEntry};
+use crate::vfs::attr::Entry;
+use crate::vfs::error::{Error, Result};
+use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::ids::Ino;
+use crate::vfs::locate::{Probe, object_of};
+use crate::vfs::node::Position;
+use crate::vfs::view::{FolderView, View};
+
+impl FileSystem {
+    /// Finds a name in a directory and makes its node known to the kernel.
+    ///
+    /// # Errors
+    /// ENOENT for what is not there or not seen; EACCES below what is locked.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+        let name = parse_name(name)?;
+        self.with_view(|view| match self.target(view, parent)? {
+            Target::Top => self.lookup_in_top(view, &name),
+            Target::Entry(parent) => self.lookup_below(view, parent, &name),
+        })
+    }
+
+    /// Takes back what lookups told the kernel.
+    pub fn forget(&self, ino: Ino, lookups: u64) {
+        self.nodes.forget(ino, lookups);
+    }
+
+    fn lookup_in_top(&self, view: &View, name: &Name) -> Result<Entry> {
+        let found = view.top_entry(name.as_bytes());
+        let verdict = found
+            .as_ref()
+            .map(|(_, folder, cursor)| folder.tree.verdict(*cursor))
+            .unwrap_or_default();
+        self.authorize(&Operation::Look(verdict))?;
+        let (entry, folder, _) = found.ok_or(Refusal::NotFound)?;
+        let (seen, stat) = self.keep_top_entry(view, entry, folder)?;
+        if !seen.verdict.sees() {
+            return Err(Refusal::NotFound.into());
+        }
+        Ok(self.entry(&seen, &stat))
+    }
+
+    /// Makes the node of what the top directory shows.
+    pub(super) fn keep_top_entry(
+        &self,
+        view: &View,
+        entry: &TopEntry,
+        folder: &Arc<FolderView>,
+    ) -> Result<(Seen, Stat)> {
+        let place = folder.policy.places.get(entry.place);
+        let granted = place.filter(|place| !place.path.is_root());
+        let (object, stat) = object_of(open_granted(folder, granted.map(|place| &place.path))?)?;
+        let (position, cursor) = match granted {
+            None => (Position::Root, folder.tree.root()),
+            Some(place) => (
+                Position::Granted(place.id),
+                self.granted(folder, place.id, &object)?,
+            ),
+        };
+        let node = self.keep_at(view, folder, object, position, cursor);
+        let verdict = folder.tree.verdict(cursor);
+        Ok((
+            Seen {
+                node,
+                folder: Arc::clone(folder),
+                cursor,
+                verdict,
+            },
+            stat,
+        ))
+    }
+
+    fn lookup_below(&self, view: &View, parent: Seen, name: &Name) -> Result<Entry> {
+        let parent = if parent.folder.tree.uniform() {
+            parent
+        } else {
+            self.verify(view, parent)?
+        };
+        let probe = self.probe(&parent, name)?;
+        let leads = parent.folder.tree.leads(probe.cursor);
+        self.authorize(&Operation::LookUp {
+            parent: parent.verdict,
+            entry: probe.verdict,
+            leads,
+        })?;
+        let (seen, stat) = self
+            .keep_probed(view, &parent, name, probe)?
+            .ok_or(Refusal::NotFound)?;
+        Ok(self.entry(&seen, &stat))
+    }
+
+    /// Makes the node of a probe that was judged; `None` if nothing is there, or a corridor that leads nowhere.
+    pub(super) fn keep_probed(
+        &self,
+        view: &View,
+        parent: &Seen,
+        name: &Name,
+        probe: Probe,
+    ) -> Result<Option<(Seen, Stat)>> {
+        let Probe {
+            object,
+            cursor,
+            verdict,
+        } = probe;
+        let Some((object, stat)) = object else {
+            return Ok(None);
+        };
+        let folder = &parent.folder;
+        if verdict.corridor && !leads_somewhere(folder, cursor, &object.fd) {
+            return Ok(None);
+        }
+        let node = self.keep(view, parent, name, object, cursor);
+        Ok(Some((
+            Seen {
+                node,
+                folder: Arc::clone(folder),
+                cursor,
+                verdict,
+            },
+            stat,
+        )))
+    }
+}
+
+/// Parses a component as the kernel sends it.
+///
+/// # Errors
+/// EINVAL for what is no name, ENAMETOOLONG over 255 bytes.
+pub(super) fn parse_name(name: &[u8]) -> Result<Name> {
+    Name::new(name).map_err(|_| {
+        if name.len() > 255 {
+            Error::LongName
+        } else {
+            Error::BadName
+        }
+    })
+}
+
+/// Tells whether below a corridor there is, in fact, a place that its lines lead to.
+pub(super) fn leads_somewhere(folder: &FolderView, cursor: Cursor, directory: &OwnedFd) -> bool {
+    folder
+        .tree
+        .seen_below(cursor)
+        .any(|path| backing::open_beneath(directory.as_fd(), path.iter().map(|name| &**name)).is_ok())
+}
+
+/// Opens the root of a folder, or a granted path in it.
+fn open_granted(folder: &FolderView, path: Option<&PlacePath>) -> Result<OwnedFd> {
+    let root = folder.backing.root()?;
+    let _as = folder.backing.credentials().assume()?;
+    Ok(match path {
+        None => backing::open_beneath(root, std::iter::empty())?,
+        Some(path) => backing::open_beneath(root, path.components())?,
+    })
+}

@@ -1,0 +1,88 @@
+//! unlink, rmdir.
+
+use super::lookup::parse_name;
+use crate::backing::{self, FileKind};
+use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right};
+use crate::vfs::error::Result;
+use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::ids::Ino;
+use crate::vfs::locate::path_below;
+
+impl FileSystem {
+    /// Removes a name that is not a directory's.
+    ///
+    /// # Errors
+    /// EACCES without `write`, EPERM without `delete`.
+    pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        self.remove(parent, name, false)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// Like [`FileSystem::unlink`]; EACCES if a line reaches something in it that the subject may not delete,
+    /// even if it looks empty to him.
+    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        self.remove(parent, name, true)
+    }
+
+    fn remove(&self, parent: Ino, name: &[u8], directory: bool) -> Result<()> {
+        let name = parse_name(name)?;
+        self.with_view(|view| {
+            let parent = match self.target(view, parent)? {
+                Target::Top => return self.refuse_in_top(view, name.as_bytes()),
+                Target::Entry(parent) => self.verify(view, parent)?,
+            };
+            let probe = self.probe(&parent, &name)?;
+            let leads = parent.folder.tree.leads(probe.cursor);
+            let Some((object, _)) = &probe.object else {
+                self.authorize(&Operation::LookUp {
+                    parent: parent.verdict,
+                    entry: probe.verdict,
+                    leads,
+                })?;
+                return Err(Refusal::NotFound.into());
+            };
+            let below = object.kind != FileKind::Directory
+                || parent.folder.tree.all_below(probe.cursor, Right::Delete);
+            self.authorize(&Operation::Remove {
+                parent: parent.verdict,
+                entry: probe.verdict,
+                below,
+            })?;
+            self.remove_judged(&parent, &name, directory)
+        })
+    }
+
+    fn remove_judged(&self, parent: &Seen, name: &backing::Name, directory: bool) -> Result<()> {
+        {
+            let _as = parent.folder.backing.credentials().assume()?;
+            if directory {
+                backing::rmdir(parent.node.fd(), name)?;
+            } else {
+                backing::unlink(parent.node.fd(), name)?;
+            }
+        }
+        // What is made there again is not what the line was made for: the line raises nothing from now on.
+        let places = &parent.folder.policy.places;
+        if let Some(place) = path_below(parent, name).and_then(|path| places.find(&path))
+            && (place.kind == PlaceKind::Directory) == directory
+        {
+            self.shared
+                .change_places(parent.folder.policy.id, &[(place.id, PlaceChange::Gone)]);
+        }
+        Ok(())
+    }
+
+    /// Changes in the top directory are nobody's; of names that are not there it says so.
+    pub(super) fn refuse_in_top(&self, view: &crate::vfs::view::View, name: &[u8]) -> Result<()> {
+        let verdict = view
+            .top_entry(name)
+            .map(|(_, folder, cursor)| folder.tree.verdict(cursor));
+        match verdict {
+            Some(_) => self.authorize(&Operation::ChangeTop)?,
+            None => self.authorize(&Operation::Look(crate::policy::Verdict::default()))?,
+        }
+        Err(Refusal::NotPermitted.into())
+    }
+}

@@ -1,0 +1,178 @@
+//! rename.
+
+use super::lookup::parse_name;
+use crate::backing::{self, FileKind, Name};
+use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right, Standing};
+use crate::vfs::error::{Error, Result};
+use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::ids::Ino;
+use crate::vfs::locate::{Probe, path_below};
+use crate::vfs::node::Position;
+use crate::vfs::view::View;
+
+/// The flags of `renameat2(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RenameFlags {
+    /// `RENAME_NOREPLACE`
+    pub no_replace: bool,
+    /// `RENAME_EXCHANGE`
+    pub exchange: bool,
+    /// `RENAME_WHITEOUT`
+    pub whiteout: bool,
+}
+
+impl FileSystem {
+    /// Renames or moves an entry within its folder. In the top directory: renames the folder, for its owner.
+    ///
+    /// # Errors
+    /// EXDEV across folders; the rename rows of the table.
+    pub fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Result<()> {
+        let (name, new_name) = (parse_name(from.1)?, parse_name(to.1)?);
+        self.with_view(|view| {
+            let (parent, new_parent) = match (self.target(view, from.0)?, self.target(view, to.0)?) {
+                (Target::Entry(parent), Target::Entry(new_parent)) => (parent, new_parent),
+                (Target::Top, Target::Top) => return self.rename_folder(view, &name, &new_name, flags),
+                (Target::Top, Target::Entry(_)) => return self.refuse_in_top(view, name.as_bytes()),
+                (Target::Entry(_), Target::Top) => {
+                    self.authorize(&Operation::ChangeTop)?;
+                    return Err(Refusal::NotPermitted.into());
+                }
+            };
+            let parent = self.verify(view, parent)?;
+            let new_parent = self.verify(view, new_parent)?;
+            let entry = self.probe(&parent, &name)?;
+            let Some(kind) = entry.kind() else {
+                let leads = parent.folder.tree.leads(entry.cursor);
+                self.authorize(&Operation::LookUp {
+                    parent: parent.verdict,
+                    entry: entry.verdict,
+                    leads,
+                })?;
+                return Err(Refusal::NotFound.into());
+            };
+            let target = self.probe(&new_parent, &new_name)?;
+            let tree = &parent.folder.tree;
+            let below = |probe: &Probe| {
+                probe.kind() != Some(FileKind::Directory) || tree.all_below(probe.cursor, Right::Delete)
+            };
+            self.authorize(&Operation::Rename {
+                parent: parent.verdict,
+                entry: entry.verdict,
+                directory: kind == FileKind::Directory,
+                new_parent: new_parent.verdict,
+                target: target.verdict,
+                occupied: target.object.is_some(),
+                same_directory: parent.node.ino == new_parent.node.ino,
+                same_folder: parent.node.folder == new_parent.node.folder,
+                below: below(&entry) && below(&target),
+                no_replace: flags.no_replace,
+                exchange: flags.exchange,
+                whiteout: flags.whiteout,
+            })?;
+            self.rename_judged(&parent, &name, &entry, &new_parent, &new_name, &target, flags)
+        })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two entries, each a directory, a name and what is there"
+    )]
+    fn rename_judged(
+        &self,
+        parent: &Seen,
+        name: &Name,
+        entry: &Probe,
+        new_parent: &Seen,
+        new_name: &Name,
+        target: &Probe,
+        flags: RenameFlags,
+    ) -> Result<()> {
+        // Who leaves a name with a line is remembered before he leaves.
+        self.note_bearer(parent, name, entry);
+        self.note_bearer(new_parent, new_name, target);
+        {
+            let _as = parent.folder.backing.credentials().assume()?;
+            let flags = backing::RenameFlags {
+                no_replace: flags.no_replace,
+                exchange: flags.exchange,
+            };
+            backing::rename(parent.node.fd(), name, new_parent.node.fd(), new_name, flags)?;
+        }
+        self.follow(parent, name, entry, new_parent, new_name);
+        if flags.exchange {
+            self.follow(new_parent, new_name, target, parent, name);
+            self.note_bearer(parent, name, target);
+        }
+        self.note_bearer(new_parent, new_name, entry);
+        Ok(())
+    }
+
+    /// Lets nodes and lines follow what was renamed.
+    fn follow(&self, parent: &Seen, name: &Name, entry: &Probe, new_parent: &Seen, new_name: &Name) {
+        let Some((object, _)) = &entry.object else { return };
+        for node in self.nodes.of_inode(parent.node.folder, object) {
+            let was_here = matches!(
+                node.position(),
+                Position::Under { parent: at, name: called } if at.ino == parent.node.ino && *called == *name.as_bytes()
+            );
+            if was_here {
+                let parent = std::sync::Arc::clone(&new_parent.node);
+                node.moved(Position::Under {
+                    parent,
+                    name: new_name.as_bytes().into(),
+                });
+            }
+        }
+        if object.kind != FileKind::Directory || new_parent.folder.policy.places.is_plain() {
+            return;
+        }
+        let paths = (path_below(parent, name), path_below(new_parent, new_name));
+        if let (Some(from), Some(to)) = paths {
+            let _: Error = self.moved(&parent.folder, &from, &to);
+        }
+        // What lies below the directory was judged by its old place.
+        self.shared.renew();
+    }
+
+    /// Remembers which inode bears the name of a line, whoever the line is for.
+    pub(super) fn note_bearer(&self, parent: &Seen, name: &Name, probe: &Probe) {
+        let places = &parent.folder.policy.places;
+        if places.is_plain() {
+            return;
+        }
+        let handle = probe
+            .object
+            .as_ref()
+            .and_then(|(object, _)| object.handle.as_ref());
+        let place = path_below(parent, name).and_then(|path| places.find(&path));
+        let (Some(handle), Some(place)) = (handle, place) else {
+            return;
+        };
+        if place.kind == PlaceKind::File && probe.kind() != Some(FileKind::Directory) {
+            let change = PlaceChange::Observed(handle.as_bytes().into());
+            self.shared
+                .change_places(parent.folder.policy.id, &[(place.id, change)]);
+        }
+    }
+
+    fn rename_folder(&self, view: &View, name: &Name, new_name: &Name, flags: RenameFlags) -> Result<()> {
+        let Some((entry, folder, cursor)) = view.top_entry(name.as_bytes()) else {
+            return self.refuse_in_top(view, name.as_bytes());
+        };
+        let owner = folder.tree.verdict(cursor).standing == Standing::Owner;
+        let root = folder
+            .policy
+            .places
+            .get(entry.place)
+            .is_none_or(|place| place.path.is_root());
+        if !owner || !root || flags.exchange || view.top_entry(new_name.as_bytes()).is_some() {
+            return self.refuse_in_top(view, name.as_bytes());
+        }
+        self.authorize(&Operation::Look(folder.tree.verdict(cursor)))?;
+        let new = std::str::from_utf8(new_name.as_bytes()).map_err(|_| Error::BadName)?;
+        self.shared
+            .steward
+            .rename_folder(self.options.viewer.account, entry.folder, new)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! setxattr, getxattr, listxattr, removexattr: attributes of the user's own (`user.`) and no others.
+//!
+//! ACLs would be a second set of rules beside those of lendfs; `security.` and `trusted.` are the system's.
+
+use crate::backing;
+use crate::policy::Operation;
+use crate::vfs::error::Result;
+use crate::vfs::filesystem::{FileSystem, Target};
+use crate::vfs::ids::Ino;
+
+/// The flags of `setxattr(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetXattr {
+    /// `XATTR_CREATE`
+    pub create: bool,
+    /// `XATTR_REPLACE`
+    pub replace: bool,
+}
+
+const USER: &[u8] = b"user.";
+
+impl FileSystem {
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP outside `user.`; EACCES without `write`.
+    pub fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], flags: SetXattr) -> Result<()> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                return self.authorize(&Operation::ChangeTop);
+            };
+            let seen = self.verify(view, seen)?;
+            self.authorize(&Operation::SetXattr {
+                entry: seen.verdict,
+                user: name.starts_with(USER),
+            })?;
+            let _as = seen.folder.backing.credentials().assume()?;
+            Ok(backing::set_xattr(
+                seen.node.fd(),
+                name,
+                value,
+                flags.create,
+                flags.replace,
+            )?)
+        })
+    }
+
+    /// Removes an attribute.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP outside `user.`; EACCES without `write`; ENODATA.
+    pub fn removexattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                return self.authorize(&Operation::ChangeTop);
+            };
+            let seen = self.verify(view, seen)?;
+            self.authorize(&Operation::SetXattr {
+                entry: seen.verdict,
+                user: name.starts_with(USER),
+            })?;
+            let _as = seen.folder.backing.credentials().assume()?;
+            Ok(backing::remove_xattr(seen.node.fd(), name)?)
+        })
+    }
+
+    /// The value of an attribute.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP outside `user.`; EACCES without `read`; ENODATA.
+    pub fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                self.authorize(&Operation::Top)?;
+                return Err(no_attribute());
+            };
+            self.authorize(&Operation::GetXattr {
+                entry: seen.verdict,
+                user: name.starts_with(USER),
+            })?;
+            let _as = seen.folder.backing.credentials().assume()?;
+            Ok(backing::get_xattr(seen.node.fd(), name)?)
+        })
+    }
+
+    /// The names of the attributes, each ended by NUL.
+    ///
+    /// # Errors
+    /// EACCES without `read`.
+    pub fn listxattr(&self, ino: Ino) -> Result<Vec<u8>> {
+        self.with_view(|view| {
+            let Target::Entry(seen) = self.target(view, ino)? else {
+                self.authorize(&Operation::Top)?;
+                return Ok(Vec::new());
+            };
+            self.authorize(&Operation::Read(seen.verdict))?;
+            let _as = seen.folder.backing.credentials().assume()?;
+            let all = backing::list_xattr(seen.node.fd())?;
+            Ok(all
+                .split_inclusive(|&byte| byte == 0)
+                .filter(|name| name.starts_with(USER))
+                .flatten()
+                .copied()
+                .collect())
+        })
+    }
+}
+
+fn no_attribute() -> crate::vfs::error::Error {
+    std::io::Error::from_raw_os_error(libc::ENODATA).into()
+}

@@ -1,0 +1,27 @@
+//! What the file system asks of the daemon around it.
+
+use std::io;
+
+use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
+
+/// The daemon, as the file system sees it.
+///
+/// All but [`Steward::rename_folder`] only queue and return at once.
+pub trait Steward: Send + Sync + 'static {
+    /// Renames a folder for its owner: `mv` in the top directory of a mount. May wait for the store.
+    ///
+    /// # Errors
+    /// What the caller is refused with.
+    fn rename_folder(
+        &self,
+        subject: AccountId,
+        folder: FolderId,
+        new: &str,
+    ) -> std::result::Result<(), Refusal>;
+
+    /// Keeps what became of the target of a line, in order that a restart knows it.
+    fn place_changed(&self, folder: FolderId, place: PlaceId, change: PlaceChange);
+
+    /// Notes that a folder's backing directory answers no more.
+    fn backing_lost(&self, folder: FolderId, error: &io::Error);
+}
