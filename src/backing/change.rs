@@ -99,7 +99,7 @@ pub fn symlink(content: &[u8], directory: impl AsFd, name: &Name) -> io::Result<
 /// Those of `linkat(2)`.
 pub fn link(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &Name) -> io::Result<()> {
     // AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH, which a lender does not have.
-    let file = proc_path(file);
+    let file = proc_path(&file);
     let follow = LinkatFlags::AT_SYMLINK_FOLLOW;
     Ok(nix::unistd::linkat(
         nix::fcntl::AT_FDCWD,
@@ -162,7 +162,7 @@ pub fn rename(
 /// # Errors
 /// EOPNOTSUPP for a symbolic link; those of `chmod(2)`.
 pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
-    let (path, mode) = (proc_path(fd), Mode::from_bits_truncate(mode));
+    let (path, mode) = (proc_path(&fd), Mode::from_bits_truncate(mode));
     Ok(nix::sys::stat::fchmodat(
         nix::fcntl::AT_FDCWD,
         path.as_c_str(),

@@ -94,7 +94,7 @@ pub fn reopen(fd: impl AsFd, flags: i32) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_retain(flags & !(libc::O_CREAT | libc::O_NOFOLLOW))
         | OFlag::O_CLOEXEC
         | OFlag::O_NOCTTY;
-    Ok(nix::fcntl::open(proc_path(fd).as_c_str(), flags, Mode::empty())?)
+    Ok(nix::fcntl::open(proc_path(&fd).as_c_str(), flags, Mode::empty())?)
 }
 
 /// Where the kernel has an open file now, as an absolute path.
@@ -102,7 +102,7 @@ pub fn reopen(fd: impl AsFd, flags: i32) -> io::Result<OwnedFd> {
 /// # Errors
 /// Those of `readlink(2)`.
 pub fn path_of(fd: impl AsFd) -> io::Result<PathBuf> {
-    Ok(nix::fcntl::readlink(proc_path(fd).as_c_str())?.into())
+    Ok(nix::fcntl::readlink(proc_path(&fd).as_c_str())?.into())
 }
 
 /// The content of a symbolic link that a descriptor points at.
@@ -140,7 +140,7 @@ pub fn is_within(inner: impl AsFd, outer: impl AsFd) -> io::Result<bool> {
 }
 
 /// The way to an open file through /proc: works on descriptors that only point at a file.
-pub(super) fn proc_path(fd: impl AsFd) -> CString {
+pub(super) fn proc_path(fd: &impl AsFd) -> CString {
     // Digits hold no NUL.
     CString::new(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).unwrap_or_default()
 }

@@ -19,7 +19,7 @@ pub fn set_xattr(
     replace: bool,
 ) -> io::Result<()> {
     let flags = if create { libc::XATTR_CREATE } else { 0 } | if replace { libc::XATTR_REPLACE } else { 0 };
-    sys::setxattr(&proc_path(fd), &c_string(name)?, value, flags)
+    sys::setxattr(&proc_path(&fd), &c_string(name)?, value, flags)
 }
 
 /// The value of an attribute.
@@ -27,7 +27,7 @@ pub fn set_xattr(
 /// # Errors
 /// ENODATA if it is not there; those of `getxattr(2)`.
 pub fn get_xattr(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
-    sys::getxattr(&proc_path(fd), &c_string(name)?)
+    sys::getxattr(&proc_path(&fd), &c_string(name)?)
 }
 
 /// The names of all attributes, each ended by NUL.
@@ -35,7 +35,7 @@ pub fn get_xattr(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Those of `listxattr(2)`.
 pub fn list_xattr(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-    sys::listxattr(&proc_path(fd))
+    sys::listxattr(&proc_path(&fd))
 }
 
 /// Removes an attribute.
@@ -43,5 +43,5 @@ pub fn list_xattr(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// ENODATA if it is not there; those of `removexattr(2)`.
 pub fn remove_xattr(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    sys::removexattr(&proc_path(fd), &c_string(name)?)
+    sys::removexattr(&proc_path(&fd), &c_string(name)?)
 }

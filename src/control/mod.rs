@@ -1,1 +1,34 @@
-//! (skeleton)
+//! The control socket's ABI: what is asked, what is answered, and a client. No logic.
+//!
+//! HTTP over a unix socket: `POST /v1/COMMAND` with a JSON body, answered by 200 and JSON, or by an error status
+//! and `{"error": "one line: what, why, what to do"}`. The peer's uid is the account; root acts for another with
+//! the header `lendfs-user`.
+
+pub mod answers;
+pub mod client;
+pub mod requests;
+pub mod wire;
+
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+
+/// Where the daemon listens if nobody says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/lendfs/lendfs.sock";
+
+/// The header that names whom root acts for.
+pub const USER_HEADER: &str = "lendfs-user";
+
+/// A request that the daemon knows.
+pub trait Command: Serialize + DeserializeOwned + Send + 'static {
+    /// Its word in the path.
+    const NAME: &'static str;
+    /// What it is answered.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// The body of an error answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// One line: what, why, what to do.
+    pub error: String,
+}

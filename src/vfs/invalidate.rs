@@ -16,7 +16,7 @@ use super::filesystem::FileSystem;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread and the way to it.
-pub struct Invalidator {
+pub(super) struct Invalidator {
     jobs: Sender<Job>,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Probe {
 
 impl Probe {
     /// The kind of what is there.
-    pub fn kind(&self) -> Option<FileKind> {
+    pub(super) fn kind(&self) -> Option<FileKind> {
         self.object.as_ref().map(|(object, _)| object.kind)
     }
 }

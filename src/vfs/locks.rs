@@ -77,7 +77,7 @@ const LONG_PAUSE: Duration = Duration::from_millis(50);
 
 /// Those who wait for locks of one mount, and the thread that asks for them.
 #[derive(Default)]
-pub struct Waiters {
+pub(super) struct Waiters {
     waiting: Arc<(Mutex<Queue>, Condvar)>,
 }
 
@@ -98,7 +98,7 @@ struct Waiter {
 
 impl Waiters {
     /// Waits for a lock in behalf of a thread, without holding up the calling one. `done` gets the outcome.
-    pub fn wait(
+    pub(super) fn wait(
         &self,
         pid: u32,
         attempt: impl FnMut() -> Result<()> + Send + 'static,
@@ -132,7 +132,7 @@ impl Waiters {
     }
 
     /// Lets all waiters go: a lock was given back, so one of them may have it now.
-    pub fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.waiting.1.notify_all();
     }
 }

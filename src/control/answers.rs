@@ -1,0 +1,224 @@
+//! The answers. Field names are relied on by scripts.
+
+use serde::{Deserialize, Serialize};
+
+/// A command was carried out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Said {
+    /// What was done.
+    pub done: String,
+    /// What to know about it.
+    pub warnings: Vec<String>,
+}
+
+/// A folder in a listing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Folder {
+    /// Its name in the caller's top directory.
+    pub name: String,
+    /// The owner's login name.
+    pub owner: String,
+    /// The caller's level, or `owner`.
+    pub level: String,
+    /// Whether it is the caller's own.
+    pub mine: bool,
+    /// How it came to the caller: `owner`, `share`, or the group.
+    pub via: String,
+    /// Where it is mounted for the caller.
+    pub mounted_at: Vec<String>,
+}
+
+/// An invitation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The folder's name.
+    pub folder: String,
+    /// The owner's login name.
+    pub owner: String,
+    /// The path in it.
+    pub path: String,
+    /// The level offered.
+    pub level: String,
+    /// `pending`, `accepted`, `declined`, `cancelled`.
+    pub state: String,
+}
+
+/// All lines of a folder that the caller may see.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Permissions {
+    /// The shares.
+    pub grants: Vec<Grant>,
+    /// The invitations that wait.
+    pub invitations: Vec<PendingInvitation>,
+    /// The rules.
+    pub rules: Vec<Rule>,
+}
+
+/// A share.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// Where.
+    pub path: String,
+    /// Whom it names.
+    pub principal: String,
+    /// The level.
+    pub level: String,
+}
+
+/// An invitation that waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PendingInvitation {
+    /// Where.
+    pub path: String,
+    /// Whom it names.
+    pub principal: String,
+    /// The level.
+    pub level: String,
+    /// `pending`
+    pub state: String,
+}
+
+/// A rule.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// Where.
+    pub path: String,
+    /// Whom it names.
+    pub principal: String,
+    /// The level.
+    pub level: String,
+    /// `there` or `gone`: what it was made for.
+    pub target: String,
+}
+
+/// A verdict with its reasons.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The folder's name.
+    pub folder: String,
+    /// The path in it.
+    pub path: String,
+    /// For whom.
+    pub subject: String,
+    /// The level, or `owner`.
+    pub level: String,
+    /// What it allows.
+    pub rights: Vec<String>,
+    /// Whether it is only a way to something below.
+    pub corridor: bool,
+    /// What decided.
+    pub decided_by: DecidedBy,
+    /// Every line looked at.
+    pub chain: Vec<ChainLine>,
+}
+
+/// What decided.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DecidedBy {
+    /// `owner`, `grant`, `rule`, `none` or `ceiling`.
+    pub kind: String,
+    /// Whom the line names.
+    pub principal: Option<String>,
+    /// Where it stands.
+    pub path: Option<String>,
+    /// Its level.
+    pub level: Option<String>,
+}
+
+/// A line that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChainLine {
+    /// `grant` or `rule`.
+    pub kind: String,
+    /// Whom it names.
+    pub principal: String,
+    /// Where it stands.
+    pub path: String,
+    /// Its level.
+    pub level: String,
+    /// Whether it decides, or why it does not.
+    pub outcome: String,
+}
+
+/// A mount.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    /// On whose behalf.
+    pub subject: String,
+    /// Where.
+    pub at: String,
+    /// Whether data bypasses the daemon.
+    pub passthrough: bool,
+}
+
+/// An account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct User {
+    /// The login name.
+    pub name: String,
+    /// The uid that belongs to it.
+    pub uid: u32,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// `member` or `viewer`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether root has to confirm it.
+    pub frozen: bool,
+}
+
+/// A group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// The login names of its members.
+    pub members: Vec<String>,
+}
+
+/// A line of the audit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuditLine {
+    /// Milliseconds since 1970, UTC.
+    pub at: i64,
+    /// Who did it.
+    pub actor: String,
+    /// In whose name.
+    pub account: String,
+    /// The command's word.
+    pub action: String,
+    /// The folder's number.
+    pub folder: Option<i64>,
+    /// The particulars.
+    pub details: serde_json::Value,
+}
+
+/// How the daemon runs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime: u64,
+    /// How many folders there are.
+    pub folders: usize,
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// How many mounts are up.
+    pub mounts: usize,
+    /// The folders whose backing directory is not there, as `OWNER:NAME`.
+    pub lost: Vec<String>,
+}
+
+/// Something that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was looked at, and how it is.
+    pub what: String,
+    /// What to do, if it is not.
+    pub advice: Option<String>,
+}

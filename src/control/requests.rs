@@ -1,0 +1,277 @@
+//! The requests, one type for each command.
+
+use serde::{Deserialize, Serialize};
+
+use super::answers as answer;
+use super::wire::{Bytes, PlaceRef};
+use super::Command;
+
+macro_rules! request {
+    ($(#[$doc:meta])* $name:ident = $word:literal -> $answer:ty { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl Command for $name {
+            const NAME: &'static str = $word;
+            type Answer = $answer;
+        }
+    };
+}
+
+request! {
+    /// Makes a folder.
+    Create = "create" -> answer::Said {
+        /// Its name.
+        name: String,
+        /// A directory to adopt, as an absolute path.
+        path: Option<Bytes>,
+        /// `override` or `widen`.
+        inherit: Option<String>,
+    }
+}
+request! {
+    /// The caller's folders.
+    List = "list" -> Vec<answer::Folder> {}
+}
+request! {
+    /// Gives a folder another name.
+    Rename = "rename" -> answer::Said {
+        /// Which.
+        folder: PlaceRef,
+        /// Its new name.
+        new: String,
+    }
+}
+request! {
+    /// Deletes a folder.
+    Delete = "delete" -> answer::Said {
+        /// Which.
+        folder: PlaceRef,
+        /// Even if it is shared or mounted.
+        force: bool,
+    }
+}
+request! {
+    /// Gives a folder another owner.
+    Transfer = "transfer" -> answer::Said {
+        /// Which.
+        folder: PlaceRef,
+        /// To whom.
+        to: String,
+    }
+}
+request! {
+    /// Sets a property of a folder.
+    Set = "set" -> answer::Said {
+        /// Which.
+        folder: PlaceRef,
+        /// `KEY=VALUE`
+        assignment: String,
+    }
+}
+request! {
+    /// Shares a place.
+    Share = "share" -> answer::Said {
+        /// Which.
+        place: PlaceRef,
+        /// With whom.
+        with: String,
+        /// The level.
+        level: String,
+    }
+}
+request! {
+    /// Takes a share or an invitation back.
+    Unshare = "unshare" -> answer::Said {
+        /// Which.
+        place: PlaceRef,
+        /// From whom.
+        with: String,
+    }
+}
+request! {
+    /// The caller's invitations.
+    Invitations = "invitations" -> Vec<answer::Invitation> {}
+}
+request! {
+    /// Accepts an invitation.
+    Accept = "accept" -> answer::Said {
+        /// Which.
+        place: PlaceRef,
+        /// Under which name.
+        name: Option<String>,
+    }
+}
+request! {
+    /// Declines an invitation.
+    Decline = "decline" -> answer::Said {
+        /// Which.
+        place: PlaceRef,
+    }
+}
+request! {
+    /// Leaves a folder.
+    Leave = "leave" -> answer::Said {
+        /// Which.
+        folder: PlaceRef,
+    }
+}
+request! {
+    /// Writes a rule.
+    Permit = "permit" -> answer::Said {
+        /// Where.
+        place: PlaceRef,
+        /// For whom.
+        principal: String,
+        /// The level.
+        level: String,
+    }
+}
+request! {
+    /// Takes a rule away.
+    Unpermit = "unpermit" -> answer::Said {
+        /// Where.
+        place: PlaceRef,
+        /// For whom.
+        principal: String,
+    }
+}
+request! {
+    /// All lines of a folder.
+    Permissions = "permissions" -> answer::Permissions {
+        /// Which.
+        folder: PlaceRef,
+    }
+}
+request! {
+    /// A verdict with its reasons.
+    Explain = "explain" -> answer::Explanation {
+        /// Where.
+        place: PlaceRef,
+        /// For whom, if not the caller.
+        principal: Option<String>,
+        /// As in a mount that is declared online.
+        online: bool,
+    }
+}
+request! {
+    /// Mounts the caller's folders.
+    Mount = "mount" -> answer::Said {
+        /// Where, as an absolute path.
+        at: Bytes,
+        /// The kernel refuses every change.
+        read_only: bool,
+        /// Nothing exceeds this level.
+        ceiling: Option<String>,
+        /// It is a managed session.
+        online: bool,
+        /// Others than the subject are let in.
+        admit_all: bool,
+        /// The kernel applies modes and owners.
+        default_permissions: bool,
+        /// Everything is shown to belong to this `UID:GID`.
+        own: Option<String>,
+        /// What is open is cut at once when the policy changes.
+        strict: bool,
+    }
+}
+request! {
+    /// Unmounts.
+    Umount = "umount" -> answer::Said {
+        /// Where, as an absolute path.
+        at: Bytes,
+        /// Lets those who have something open finish.
+        lazy: bool,
+    }
+}
+request! {
+    /// The mounts: the caller's; all of them for root.
+    Mounts = "mounts" -> Vec<answer::Mount> {}
+}
+request! {
+    /// Adds an account, or sets its properties.
+    UserAdd = "user-add" -> answer::Said {
+        /// The login name.
+        name: String,
+        /// The e-mail address.
+        email: Option<String>,
+        /// `member` or `viewer`.
+        kind: Option<String>,
+    }
+}
+request! {
+    /// Sets a property of an account.
+    UserSet = "user-set" -> answer::Said {
+        /// The login name.
+        name: String,
+        /// `email=`, `type=` or `frozen=no`.
+        assignment: String,
+    }
+}
+request! {
+    /// The accounts.
+    UserList = "user-list" -> Vec<answer::User> {}
+}
+request! {
+    /// Removes an account.
+    UserRemove = "user-remove" -> answer::Said {
+        /// The login name.
+        name: String,
+    }
+}
+request! {
+    /// Makes a group.
+    GroupCreate = "group-create" -> answer::Said {
+        /// Its name.
+        group: String,
+    }
+}
+request! {
+    /// Removes a group.
+    GroupDelete = "group-delete" -> answer::Said {
+        /// Its name.
+        group: String,
+    }
+}
+request! {
+    /// Adds an account to a group, or removes it.
+    GroupMember = "group-member" -> answer::Said {
+        /// The group's name.
+        group: String,
+        /// The account.
+        name: String,
+        /// In, or out.
+        member: bool,
+    }
+}
+request! {
+    /// The groups.
+    GroupList = "group-list" -> Vec<answer::Group> {}
+}
+request! {
+    /// What happened.
+    Audit = "audit" -> Vec<answer::AuditLine> {
+        /// In one folder.
+        folder: Option<PlaceRef>,
+        /// By or for one account.
+        account: Option<String>,
+        /// At most so many lines.
+        limit: u32,
+    }
+}
+request! {
+    /// How the daemon runs.
+    Status = "status" -> answer::Status {}
+}
+request! {
+    /// What this machine offers and lacks.
+    Doctor = "doctor" -> Vec<answer::Finding> {}
+}
+request! {
+    /// The store against the disk.
+    Check = "check" -> Vec<answer::Finding> {}
+}
