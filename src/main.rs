@@ -1,3 +1,5 @@
 //! The `lendfs` binary: hands its arguments to the command line.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    lendfs::cli::main(std::env::args_os())
+}

@@ -68,6 +68,11 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
 }
 
 impl Mounted {
+    /// The kernel's number for it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Where it is mounted now; `None` if it is not.
     pub fn at(&self) -> Option<PathBuf> {
         let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
@@ -106,6 +111,20 @@ impl Mounted {
     }
 }
 
+/// Takes down the mount of that number at a path, if it is still there and one of lendfs; anything else at the path
+/// is left alone. For what a daemon that was killed has left.
+///
+/// # Errors
+/// Those of `umount2(2)`.
+pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
+    if topmost(at) != Some(id)
+        || !std::fs::read_to_string("/proc/self/mountinfo")?.contains(" - fuse.lendfs ")
+    {
+        return Ok(());
+    }
+    Ok(umount2(at, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?)
+}
+
 /// The number of the mount that a path leads to.
 fn topmost(at: &Path) -> Option<u64> {
     let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
@@ -120,7 +139,7 @@ fn topmost(at: &Path) -> Option<u64> {
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
-pub(super) fn unescape(field: &[u8]) -> PathBuf {
+pub fn unescape(field: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;

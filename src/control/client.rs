@@ -52,7 +52,10 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|cause| ClientError::Unreachable { socket: self.socket.clone(), cause })?;
+            .map_err(|cause| ClientError::Unreachable {
+                socket: self.socket.clone(),
+                cause,
+            })?;
         runtime.block_on(async {
             tokio::time::timeout(PATIENCE, self.ask(command))
                 .await
@@ -63,8 +66,9 @@ impl Client {
     async fn ask<C: Command>(&self, command: &C) -> Result<C::Answer, ClientError> {
         let garbled = |error: &dyn std::fmt::Display| ClientError::Garbled(error.to_string());
         let stream = connect(&self.socket).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| garbled(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| garbled(&error))?;
         let connection = tokio::spawn(connection);
         let body = serde_json::to_vec(command).map_err(|error| garbled(&error))?;
         let mut request = hyper::Request::post(format!("/v1/{}", C::NAME))
@@ -73,17 +77,30 @@ impl Client {
         if let Some(user) = &self.user {
             request = request.header(USER_HEADER, user);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| garbled(&error))?;
-        let response = sender.send_request(request).await.map_err(|error| garbled(&error))?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| garbled(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| garbled(&error))?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| garbled(&error))?.to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| garbled(&error))?
+            .to_bytes();
         connection.abort();
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| garbled(&error));
         }
         match serde_json::from_slice::<Failure>(&body) {
             Ok(failure) => Err(ClientError::Refused(failure.error)),
-            Err(_) => Err(ClientError::Garbled(format!("{status}: {}", String::from_utf8_lossy(&body)))),
+            Err(_) => Err(ClientError::Garbled(format!(
+                "{status}: {}",
+                String::from_utf8_lossy(&body)
+            ))),
         }
     }
 }
@@ -91,5 +108,8 @@ impl Client {
 async fn connect(socket: &Path) -> Result<UnixStream, ClientError> {
     UnixStream::connect(socket)
         .await
-        .map_err(|cause| ClientError::Unreachable { socket: socket.into(), cause })
+        .map_err(|cause| ClientError::Unreachable {
+            socket: socket.into(),
+            cause,
+        })
 }

@@ -9,8 +9,8 @@ pub mod client;
 pub mod requests;
 pub mod wire;
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Where the daemon listens if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lendfs/lendfs.sock";

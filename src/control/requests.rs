@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Command;
 use super::answers as answer;
 use super::wire::{Bytes, PlaceRef};
-use super::Command;
 
 macro_rules! request {
     ($(#[$doc:meta])* $name:ident = $word:literal -> $answer:ty { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {

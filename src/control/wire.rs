@@ -21,9 +21,13 @@ impl From<Bytes> for Wire {
     fn from(bytes: Bytes) -> Self {
         match String::from_utf8(bytes.0) {
             Ok(text) => Self::Text(text),
-            Err(bytes) => {
-                Self::Hex { hex: bytes.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect() }
-            }
+            Err(bytes) => Self::Hex {
+                hex: bytes
+                    .as_bytes()
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+            },
         }
     }
 }
@@ -37,7 +41,10 @@ impl From<Wire> for Bytes {
                     .chunks(2)
                     .map(|pair| {
                         // What is no digit becomes a NUL, which no path has: it is refused as such.
-                        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0)
+                        std::str::from_utf8(pair)
+                            .ok()
+                            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                            .unwrap_or(0)
                     })
                     .collect(),
             ),
@@ -97,7 +104,13 @@ mod tests {
 
     #[test]
     fn any_bytes_travel_unchanged() {
-        for bytes in [&b"plain"[..], "\u{fc}mlaut".as_bytes(), b"\xff\xfe/x", b"", b"{\"hex\"}"] {
+        for bytes in [
+            &b"plain"[..],
+            "\u{fc}mlaut".as_bytes(),
+            b"\xff\xfe/x",
+            b"",
+            b"{\"hex\"}",
+        ] {
             let sent = serde_json::to_string(&Bytes(bytes.into())).unwrap();
             assert_eq!(serde_json::from_str::<Bytes>(&sent).unwrap().0, bytes, "{sent}");
         }

@@ -1,1 +1,154 @@
-//! (skeleton)
+//! The life of the daemon: store, publishing of the policy, mounts, control socket, signals.
+//!
+//! The only user of tokio. [`core`] holds all state behind one lock, which the handlers of commands take one after
+//! the other; requests of the file system never wait for it, but the owner's `mv` in a top directory.
+
+pub mod config;
+mod core;
+mod error;
+mod folders;
+mod insight;
+mod mounts;
+mod people;
+mod resolve;
+mod rules;
+mod server;
+mod shares;
+mod steward;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::config::Config;
+use self::core::Core;
+use self::steward::Registrar;
+use crate::backing;
+use crate::store::Store;
+
+/// What the daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its state lies.
+    pub state: PathBuf,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Its configuration.
+    pub config: Config,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The socket.
+    #[error("the socket {}: {cause}", .socket.display())]
+    Socket {
+        /// Where.
+        socket: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// It has to be root.
+    #[error("the daemon mounts and acts for several users: run it as root")]
+    NotRoot,
+}
+
+/// Groups and mounts are looked after this often.
+const GROUPS_EVERY: Duration = Duration::from_secs(30);
+const MOUNTS_EVERY: Duration = Duration::from_secs(2);
+
+/// Runs the daemon until it is told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run(options: Options) -> Result<(), StartError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(StartError::NotRoot);
+    }
+    backing::return_large_memory();
+    backing::clear_umask();
+    backing::raise_descriptor_limit()?;
+    let store = Store::open(&options.state)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(options, store))
+}
+
+async fn serve(options: Options, store: Store) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = server::listen(&options.socket)
+        .await
+        .map_err(|cause| StartError::Socket {
+            socket: options.socket.clone(),
+            cause,
+        })?;
+    let registrar = Registrar::default();
+    let core = Core::start(
+        store,
+        options.state.clone(),
+        options.config.clone(),
+        Arc::new(registrar.clone()),
+    )?;
+    let core = Arc::new(Mutex::new(core));
+    registrar.serve(&core)?;
+    let server = tokio::spawn(server::serve(listener.listener, Arc::clone(&core)));
+    let groups = tokio::spawn(repeat(GROUPS_EVERY, Arc::clone(&core), |core| {
+        core.refresh_groups()
+    }));
+    let mounts = tokio::spawn(repeat(MOUNTS_EVERY, Arc::clone(&core), |core| core.look_after()));
+    announce(&options.socket)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    for task in [server, groups, mounts] {
+        task.abort();
+    }
+    let stopping = Arc::clone(&core);
+    let _ = tokio::task::spawn_blocking(move || stopping.lock().stop()).await;
+    Ok(())
+}
+
+async fn repeat(every: Duration, core: Arc<Mutex<Core>>, work: fn(&mut Core)) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let core = Arc::clone(&core);
+        let _ = tokio::task::spawn_blocking(move || work(&mut core.lock())).await;
+    }
+}
+
+/// Says that commands are answered from now on: one line for people, READY=1 for systemd (`sd_notify(3)`).
+fn announce(socket: &Path) -> std::io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading; that is no reason to stop.
+    let _ = writeln!(out, "lendfs: ready on {}", socket.display()).and_then(|()| out.flush());
+    if let Some(notify) = std::env::var_os("NOTIFY_SOCKET") {
+        let socket = std::os::unix::net::UnixDatagram::unbound()?;
+        let path = notify.as_encoded_bytes();
+        let address = match path.strip_prefix(b"@") {
+            Some(name) => <SocketAddr as SocketAddrExt>::from_abstract_name(name)?,
+            None => SocketAddr::from_pathname(Path::new(&notify))?,
+        };
+        socket.send_to_addr(b"READY=1", &address)?;
+    }
+    Ok(())
+}

@@ -46,7 +46,14 @@ pub(super) fn write(
     db.prepare_cached(
         "INSERT INTO audit (at, actor, account, action, folder, details) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute((now(), &by.actor, &by.account, action, folder.map(|id| id.0), details.to_string()))?;
+    .execute((
+        now(),
+        &by.actor,
+        &by.account,
+        action,
+        folder.map(|id| id.0),
+        details.to_string(),
+    ))?;
     Ok(())
 }
 

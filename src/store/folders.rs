@@ -59,7 +59,11 @@ fn folder_row(row: &Row<'_>) -> rusqlite::Result<FolderRow> {
 }
 
 pub(super) fn inheritance(word: &str) -> Inheritance {
-    if word == "widen" { Inheritance::Widen } else { Inheritance::Override }
+    if word == "widen" {
+        Inheritance::Widen
+    } else {
+        Inheritance::Override
+    }
 }
 
 fn word(inheritance: Inheritance) -> &'static str {
@@ -76,7 +80,11 @@ impl Store {
     /// The database's.
     pub fn folder(&self, id: FolderId) -> Result<Option<FolderRow>> {
         let query = format!("{FOLDER} WHERE folders.id = ?1");
-        Ok(self.db.prepare_cached(&query)?.query_row([id.0], folder_row).optional()?)
+        Ok(self
+            .db
+            .prepare_cached(&query)?
+            .query_row([id.0], folder_row)
+            .optional()?)
     }
 
     /// The folder that an owner calls so.
@@ -85,7 +93,11 @@ impl Store {
     /// The database's.
     pub fn folder_of(&self, owner: AccountId, name: &str) -> Result<Option<FolderRow>> {
         let query = format!("{FOLDER} WHERE owner = ?1 AND name = ?2");
-        Ok(self.db.prepare_cached(&query)?.query_row((owner.0, name), folder_row).optional()?)
+        Ok(self
+            .db
+            .prepare_cached(&query)?
+            .query_row((owner.0, name), folder_row)
+            .optional()?)
     }
 
     /// All folders.
@@ -125,7 +137,10 @@ impl Store {
                 ),
             )?;
             let id = FolderId(db.last_insert_rowid());
-            db.execute("INSERT INTO places (folder, path, kind) VALUES (?1, x'', 'directory')", [id.0])?;
+            db.execute(
+                "INSERT INTO places (folder, path, kind) VALUES (?1, x'', 'directory')",
+                [id.0],
+            )?;
             Ok(id)
         })
     }
@@ -137,10 +152,16 @@ impl Store {
     pub fn rename_folder(&mut self, by: &By, folder: &FolderRow, new: &str) -> Result<()> {
         valid_name("folder", new)?;
         self.refuse_taken(folder.owner, new)?;
-        self.change(by, "rename", Some(folder.id), json!({ "from": folder.name, "to": new }), |db| {
-            db.execute("UPDATE folders SET name = ?1 WHERE id = ?2", (new, folder.id.0))?;
-            forget_names(db, folder.id)
-        })
+        self.change(
+            by,
+            "rename",
+            Some(folder.id),
+            json!({ "from": folder.name, "to": new }),
+            |db| {
+                db.execute("UPDATE folders SET name = ?1 WHERE id = ?2", (new, folder.id.0))?;
+                forget_names(db, folder.id)
+            },
+        )
     }
 
     /// Gives a folder another owner. The old one keeps nothing in it.
@@ -169,7 +190,10 @@ impl Store {
     pub fn set_inheritance(&mut self, by: &By, folder: &FolderRow, inheritance: Inheritance) -> Result<()> {
         let word = word(inheritance);
         self.change(by, "set", Some(folder.id), json!({ "inherit": word }), |db| {
-            db.execute("UPDATE folders SET inheritance = ?1 WHERE id = ?2", (word, folder.id.0))?;
+            db.execute(
+                "UPDATE folders SET inheritance = ?1 WHERE id = ?2",
+                (word, folder.id.0),
+            )?;
             Ok(())
         })
     }
@@ -195,7 +219,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn delete_folder(&mut self, by: &By, folder: &FolderRow) -> Result<()> {
-        let details = json!({ "name": folder.name, "owner": folder.owner_login, "adopted": folder.adopted.is_some() });
+        let details =
+            json!({ "name": folder.name, "owner": folder.owner_login, "adopted": folder.adopted.is_some() });
         self.change(by, "delete", Some(folder.id), details, |db| {
             if folder.adopted.is_none() {
                 db.execute(
@@ -213,14 +238,18 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn trash(&self) -> Result<Vec<(FolderId, String, String)>> {
-        let mut statement = self.db.prepare_cached("SELECT folder, owner, name FROM trash ORDER BY folder")?;
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT folder, owner, name FROM trash ORDER BY folder")?;
         let rows = statement.query_map([], |row| Ok((FolderId(row.get(0)?), row.get(1)?, row.get(2)?)))?;
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 
     fn refuse_taken(&self, owner: AccountId, name: &str) -> Result<()> {
         if self.folder_of(owner, name)?.is_some() {
-            return Err(StoreError::Conflict(format!("there is a folder '{name}' of that owner already: choose another name")));
+            return Err(StoreError::Conflict(format!(
+                "there is a folder '{name}' of that owner already: choose another name"
+            )));
         }
         Ok(())
     }

@@ -54,7 +54,8 @@ pub struct Invitation {
     anchor: Anchor,
 }
 
-const INVITATION: &str = "SELECT invitations.id, folder, folders.name, login, path, invitations.account, level,
+const INVITATION: &str =
+    "SELECT invitations.id, folder, folders.name, login, path, invitations.account, level,
     state, invitations.kind, invitations.handle
     FROM invitations JOIN folders ON folders.id = folder JOIN accounts ON accounts.id = folders.owner";
 
@@ -66,13 +67,27 @@ fn invitation(row: &Row<'_>) -> rusqlite::Result<Result<Invitation>> {
         "cancelled" => InvitationState::Cancelled,
         _ => InvitationState::Pending,
     };
-    let kind = if row.get::<_, String>(8)? == "file" { PlaceKind::File } else { PlaceKind::Directory };
+    let kind = if row.get::<_, String>(8)? == "file" {
+        PlaceKind::File
+    } else {
+        PlaceKind::Directory
+    };
     let (id, folder, name, owner) = (row.get(0)?, FolderId(row.get(1)?), row.get(2)?, row.get(3)?);
     let (account, handle) = (AccountId(row.get(5)?), row.get(9)?);
     Ok(parse_path(&path).and_then(|path| {
         let level = parse_level(&level)?;
         let anchor = Anchor { kind, handle };
-        Ok(Invitation { id, folder, name, owner, path, account, level, state, anchor })
+        Ok(Invitation {
+            id,
+            folder,
+            name,
+            owner,
+            path,
+            account,
+            level,
+            state,
+            anchor,
+        })
     }))
 }
 
@@ -90,18 +105,38 @@ impl Store {
         (path, anchor): (&PlacePath, &Anchor),
     ) -> Result<()> {
         let details = json!({ "path": path.to_string(), "for": account.login, "level": level.to_string() });
-        let kind = if anchor.kind == PlaceKind::Directory { "directory" } else { "file" };
+        let kind = if anchor.kind == PlaceKind::Directory {
+            "directory"
+        } else {
+            "file"
+        };
         self.change(by, "invite", Some(folder), details, |db| {
             let waiting = db.execute(
                 "UPDATE invitations SET level = ?1, kind = ?2, handle = ?3, at = ?4
                  WHERE folder = ?5 AND path = ?6 AND account = ?7 AND state = 'pending'",
-                (level.to_string(), kind, &anchor.handle, now(), folder.0, path.to_bytes(), account.id.0),
+                (
+                    level.to_string(),
+                    kind,
+                    &anchor.handle,
+                    now(),
+                    folder.0,
+                    path.to_bytes(),
+                    account.id.0,
+                ),
             )?;
             if waiting == 0 {
                 db.execute(
                     "INSERT INTO invitations (folder, path, kind, handle, account, level, state, at)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'pending', ?7)",
-                    (folder.0, path.to_bytes(), kind, &anchor.handle, account.id.0, level.to_string(), now()),
+                    (
+                        folder.0,
+                        path.to_bytes(),
+                        kind,
+                        &anchor.handle,
+                        account.id.0,
+                        level.to_string(),
+                        now(),
+                    ),
                 )?;
             }
             Ok(())
@@ -128,9 +163,15 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn pending(&self, folder: FolderId, path: &PlacePath, account: AccountId) -> Result<Option<Invitation>> {
-        let query =
-            format!("{INVITATION} WHERE folder = ?1 AND path = ?2 AND invitations.account = ?3 AND state = 'pending'");
+    pub fn pending(
+        &self,
+        folder: FolderId,
+        path: &PlacePath,
+        account: AccountId,
+    ) -> Result<Option<Invitation>> {
+        let query = format!(
+            "{INVITATION} WHERE folder = ?1 AND path = ?2 AND invitations.account = ?3 AND state = 'pending'"
+        );
         self.db
             .prepare_cached(&query)?
             .query_row((folder.0, path.to_bytes(), account.0), invitation)
@@ -174,8 +215,14 @@ impl Store {
             if let Some(place) = super::lines::find_place(db, folder, &invitation.path)? {
                 tops::take_name(db, account, folder, place, &wanted, name.is_some())?;
             }
-            db.execute("DELETE FROM hidden WHERE account = ?1 AND folder = ?2", (account.0, folder.0))?;
-            db.execute("UPDATE invitations SET state = 'accepted' WHERE id = ?1", [invitation.id])?;
+            db.execute(
+                "DELETE FROM hidden WHERE account = ?1 AND folder = ?2",
+                (account.0, folder.0),
+            )?;
+            db.execute(
+                "UPDATE invitations SET state = 'accepted' WHERE id = ?1",
+                [invitation.id],
+            )?;
             Ok(())
         })
     }
@@ -187,7 +234,10 @@ impl Store {
     pub fn end_invitation(&mut self, by: &By, invitation: &Invitation, state: InvitationState) -> Result<()> {
         let details = json!({ "path": invitation.path.to_string(), "for": self.principal_name(Principal::Account(invitation.account))? });
         self.change(by, state.name(), Some(invitation.folder), details, |db| {
-            db.execute("UPDATE invitations SET state = ?1 WHERE id = ?2", (state.name(), invitation.id))?;
+            db.execute(
+                "UPDATE invitations SET state = ?1 WHERE id = ?2",
+                (state.name(), invitation.id),
+            )?;
             Ok(())
         })
     }
@@ -197,22 +247,40 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn leave(&mut self, by: &By, folder: &FolderRow, account: &AccountRow, grants_of_groups: bool) -> Result<bool> {
-        let left = self.change(by, "leave", Some(folder.id), json!({ "login": account.login }), |db| {
-            let ended = db.execute(
-                "DELETE FROM lines WHERE folder = ?1 AND account = ?2 AND kind = 'grant'",
-                (folder.id.0, account.id.0),
-            )?;
-            let hidden = if grants_of_groups {
-                db.execute("INSERT OR IGNORE INTO hidden VALUES (?1, ?2)", (account.id.0, folder.id.0))?
-            } else {
-                0
-            };
-            if ended + hidden == 0 {
-                return Err(StoreError::Conflict(format!("you have left '{}' already", folder.name)));
-            }
-            Ok(true)
-        })?;
+    pub fn leave(
+        &mut self,
+        by: &By,
+        folder: &FolderRow,
+        account: &AccountRow,
+        grants_of_groups: bool,
+    ) -> Result<bool> {
+        let left = self.change(
+            by,
+            "leave",
+            Some(folder.id),
+            json!({ "login": account.login }),
+            |db| {
+                let ended = db.execute(
+                    "DELETE FROM lines WHERE folder = ?1 AND account = ?2 AND kind = 'grant'",
+                    (folder.id.0, account.id.0),
+                )?;
+                let hidden = if grants_of_groups {
+                    db.execute(
+                        "INSERT OR IGNORE INTO hidden VALUES (?1, ?2)",
+                        (account.id.0, folder.id.0),
+                    )?
+                } else {
+                    0
+                };
+                if ended + hidden == 0 {
+                    return Err(StoreError::Conflict(format!(
+                        "you have left '{}' already",
+                        folder.name
+                    )));
+                }
+                Ok(true)
+            },
+        )?;
         self.drop_unused_places()?;
         Ok(left)
     }
@@ -233,10 +301,19 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn unhide(&mut self, by: &By, account: &AccountRow, folder: &FolderRow) -> Result<()> {
-        self.change(by, "accept", Some(folder.id), json!({ "login": account.login, "hidden": false }), |db| {
-            db.execute("DELETE FROM hidden WHERE account = ?1 AND folder = ?2", (account.id.0, folder.id.0))?;
-            Ok(())
-        })
+        self.change(
+            by,
+            "accept",
+            Some(folder.id),
+            json!({ "login": account.login, "hidden": false }),
+            |db| {
+                db.execute(
+                    "DELETE FROM hidden WHERE account = ?1 AND folder = ?2",
+                    (account.id.0, folder.id.0),
+                )?;
+                Ok(())
+            },
+        )
     }
 
     fn invitations(&self, condition: &str, value: i64) -> Result<Vec<Invitation>> {

@@ -48,7 +48,11 @@ impl Store {
         at: (&PlacePath, &Anchor),
     ) -> Result<Option<LineLevel>> {
         let (path, anchor) = at;
-        let action = if kind == LineKind::Grant { "share" } else { "permit" };
+        let action = if kind == LineKind::Grant {
+            "share"
+        } else {
+            "permit"
+        };
         let details = json!({
             "path": path.to_string(),
             "for": self.principal_name(principal)?,
@@ -58,7 +62,10 @@ impl Store {
             let before = write_line(db, folder, kind, principal, level, (path, anchor))?;
             if let Principal::Group(_) = principal {
                 // Who hid the folder while it was another's wish sees it again when it is shared anew.
-                db.execute("DELETE FROM hidden WHERE folder = ?1 AND ?2 IS NULL", (folder.0, before.map(|_| 1)))?;
+                db.execute(
+                    "DELETE FROM hidden WHERE folder = ?1 AND ?2 IS NULL",
+                    (folder.0, before.map(|_| 1)),
+                )?;
             }
             Ok(before)
         })
@@ -75,7 +82,9 @@ impl Store {
         principal: Principal,
         path: &PlacePath,
     ) -> Result<Option<LineLevel>> {
-        let Some(place) = find_place(&self.db, folder, path)? else { return Ok(None) };
+        let Some(place) = find_place(&self.db, folder, path)? else {
+            return Ok(None);
+        };
         Ok(find_line(&self.db, place, kind, principal)?.map(|(_, level)| level))
     }
 
@@ -91,7 +100,11 @@ impl Store {
         principal: Principal,
         path: &PlacePath,
     ) -> Result<()> {
-        let action = if kind == LineKind::Grant { "unshare" } else { "unpermit" };
+        let action = if kind == LineKind::Grant {
+            "unshare"
+        } else {
+            "unpermit"
+        };
         let name = self.principal_name(principal)?;
         let details = json!({ "path": path.to_string(), "for": name });
         self.change(by, action, Some(folder), details, |db| {
@@ -101,7 +114,9 @@ impl Store {
             };
             let what = if kind == LineKind::Grant { "share" } else { "rule" };
             let Some((line, _)) = line else {
-                return Err(StoreError::NotFound(format!("there is no {what} for {name} at that place")));
+                return Err(StoreError::NotFound(format!(
+                    "there is no {what} for {name} at that place"
+                )));
             };
             db.execute("DELETE FROM lines WHERE id = ?1", [line])?;
             drop_unused_places(db)
@@ -139,7 +154,10 @@ impl Store {
         let transaction = self.db.transaction()?;
         match change {
             PlaceChange::Moved(path) => {
-                transaction.execute("UPDATE places SET path = ?1 WHERE id = ?2", (path.to_bytes(), place.0))?;
+                transaction.execute(
+                    "UPDATE places SET path = ?1 WHERE id = ?2",
+                    (path.to_bytes(), place.0),
+                )?;
             }
             PlaceChange::Gone => {
                 transaction.execute("UPDATE places SET target = 'gone' WHERE id = ?1", [place.0])?;
@@ -178,26 +196,41 @@ pub(super) fn write_line(
     let place = anchor_place(db, folder, path, anchor)?;
     let before = find_line(db, place, kind, principal)?;
     if let Some((line, before)) = before {
-        db.execute("UPDATE lines SET level = ?1 WHERE id = ?2", (level.to_string(), line))?;
+        db.execute(
+            "UPDATE lines SET level = ?1 WHERE id = ?2",
+            (level.to_string(), line),
+        )?;
         return Ok(Some(before));
     }
     let (account, group) = columns(principal);
     db.prepare_cached(
         "INSERT INTO lines (folder, place, kind, account, group_id, level) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute((folder.0, place.0, kind_word(kind), account, group, level.to_string()))?;
+    .execute((
+        folder.0,
+        place.0,
+        kind_word(kind),
+        account,
+        group,
+        level.to_string(),
+    ))?;
     Ok(None)
 }
 
 /// The place of a path, made for what stands there now.
 fn anchor_place(db: &Connection, folder: FolderId, path: &PlacePath, anchor: &Anchor) -> Result<PlaceId> {
-    let kind = if anchor.kind == PlaceKind::Directory { "directory" } else { "file" };
+    let kind = if anchor.kind == PlaceKind::Directory {
+        "directory"
+    } else {
+        "file"
+    };
     let place = match find_place(db, folder, path)? {
         Some(place) => {
             db.prepare_cached("UPDATE places SET kind = ?1, target = 'there' WHERE id = ?2")?
                 .execute((kind, place.0))?;
             if anchor.kind == PlaceKind::Directory {
-                db.prepare_cached("DELETE FROM inodes WHERE place = ?1")?.execute([place.0])?;
+                db.prepare_cached("DELETE FROM inodes WHERE place = ?1")?
+                    .execute([place.0])?;
             }
             place
         }
@@ -215,7 +248,8 @@ fn anchor_place(db: &Connection, folder: FolderId, path: &PlacePath, anchor: &An
 }
 
 fn observe(db: &Connection, place: PlaceId, handle: &[u8]) -> Result<()> {
-    db.prepare_cached("DELETE FROM inodes WHERE place = ?1 AND handle = ?2")?.execute((place.0, handle))?;
+    db.prepare_cached("DELETE FROM inodes WHERE place = ?1 AND handle = ?2")?
+        .execute((place.0, handle))?;
     db.prepare_cached(
         "INSERT INTO inodes (place, seen, handle)
          VALUES (?1, (SELECT coalesce(max(seen), 0) + 1 FROM inodes WHERE place = ?1), ?2)",
@@ -256,9 +290,13 @@ fn find_line(
         .prepare_cached(
             "SELECT id, level FROM lines WHERE place = ?1 AND kind = ?2 AND account IS ?3 AND group_id IS ?4",
         )?
-        .query_row((place.0, kind_word(kind), account, group), |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+        .query_row((place.0, kind_word(kind), account, group), |row| {
+            Ok((row.get(0)?, row.get::<_, String>(1)?))
+        })
         .optional()?;
-    found.map(|(id, level)| Ok((id, parse_level(&level)?))).transpose()
+    found
+        .map(|(id, level)| Ok((id, parse_level(&level)?)))
+        .transpose()
 }
 
 fn columns(principal: Principal) -> (Option<i64>, Option<i64>) {
@@ -284,11 +322,16 @@ fn kind_word(kind: LineKind) -> &'static str {
 }
 
 pub(super) fn line_kind(word: &str) -> LineKind {
-    if word == "grant" { LineKind::Grant } else { LineKind::Rule }
+    if word == "grant" {
+        LineKind::Grant
+    } else {
+        LineKind::Rule
+    }
 }
 
 pub(super) fn parse_level(word: &str) -> Result<LineLevel> {
-    word.parse().map_err(|error: crate::policy::level::UnknownLevel| StoreError::Invalid(error.to_string()))
+    word.parse()
+        .map_err(|error: crate::policy::level::UnknownLevel| StoreError::Invalid(error.to_string()))
 }
 
 pub(super) fn parse_path(path: &[u8]) -> Result<PlacePath> {
@@ -296,5 +339,9 @@ pub(super) fn parse_path(path: &[u8]) -> Result<PlacePath> {
 }
 
 pub(super) fn parse_target(word: &str) -> Target {
-    if word == "gone" { Target::Gone } else { Target::There }
+    if word == "gone" {
+        Target::Gone
+    } else {
+        Target::There
+    }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::lines::{line_kind, parse_level, parse_path, parse_target, principal};
 use super::{Result, Store, TopRow};
 use crate::policy::{
-    Account, AccountId, FolderId, FolderPolicy, GroupId, Line, LineId, Place, PlaceId, PlaceKind, Places, Principal,
-    Snapshot, TargetId, TopEntry, top_places,
+    Account, AccountId, FolderId, FolderPolicy, GroupId, Line, LineId, Place, PlaceId, PlaceKind, Places,
+    Principal, Snapshot, TargetId, TopEntry, top_places,
 };
 
 impl Store {
@@ -32,17 +32,31 @@ impl Store {
         snapshot.accounts.clear();
         for row in self.accounts()? {
             let (id, login) = (row.id, row.login);
-            let account =
-                Account { id, login, uid: row.uid, gid: row.gid, kind: row.kind, frozen: row.frozen };
+            let account = Account {
+                id,
+                login,
+                uid: row.uid,
+                gid: row.gid,
+                kind: row.kind,
+                frozen: row.frozen,
+            };
             snapshot.accounts.insert(id, Arc::new(account));
         }
         let mut groups: HashMap<AccountId, Vec<GroupId>> = HashMap::new();
-        let mut statement = self.db.prepare_cached("SELECT account, group_id FROM members ORDER BY 1, 2")?;
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT account, group_id FROM members ORDER BY 1, 2")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            groups.entry(AccountId(row.get(0)?)).or_default().push(GroupId(row.get(1)?));
+            groups
+                .entry(AccountId(row.get(0)?))
+                .or_default()
+                .push(GroupId(row.get(1)?));
         }
-        snapshot.groups = groups.into_iter().map(|(account, groups)| (account, groups.into())).collect();
+        snapshot.groups = groups
+            .into_iter()
+            .map(|(account, groups)| (account, groups.into()))
+            .collect();
         Ok(())
     }
 
@@ -81,10 +95,20 @@ impl Store {
                 continue;
             }
             for path in top_places(snapshot, account, folder) {
-                let Some(place) = folder.places.find(&path) else { continue };
-                let owner = snapshot.accounts.get(&folder.owner).map_or("", |owner| &owner.login);
+                let Some(place) = folder.places.find(&path) else {
+                    continue;
+                };
+                let owner = snapshot
+                    .accounts
+                    .get(&folder.owner)
+                    .map_or("", |owner| &owner.login);
                 let name = path.file_name().unwrap_or(folder.name.as_bytes()).to_vec();
-                wanted.push(TopRow { folder: folder.id, place: place.id, name, owner: owner.into() });
+                wanted.push(TopRow {
+                    folder: folder.id,
+                    place: place.id,
+                    name,
+                    owner: owner.into(),
+                });
             }
         }
         Ok(self.name_tops(account, &wanted)?.into())
@@ -98,15 +122,23 @@ impl Store {
         )?;
         let mut rows = statement.query([folder.0])?;
         while let Some(row) = rows.next()? {
-            inodes.entry(row.get(0)?).or_default().push(row.get_ref(1)?.as_blob().unwrap_or_default().into());
+            inodes
+                .entry(row.get(0)?)
+                .or_default()
+                .push(row.get_ref(1)?.as_blob().unwrap_or_default().into());
         }
         let mut places = Places::default();
-        let mut statement =
-            self.db.prepare_cached("SELECT id, path, kind, target FROM places WHERE folder = ?1 ORDER BY id")?;
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT id, path, kind, target FROM places WHERE folder = ?1 ORDER BY id")?;
         let mut rows = statement.query([folder.0])?;
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;
-            let kind = if row.get_ref(2)?.as_str() == Ok("file") { PlaceKind::File } else { PlaceKind::Directory };
+            let kind = if row.get_ref(2)?.as_str() == Ok("file") {
+                PlaceKind::File
+            } else {
+                PlaceKind::Directory
+            };
             places.insert(Place {
                 id: PlaceId(id),
                 path: parse_path(row.get_ref(1)?.as_blob().unwrap_or_default())?,
@@ -134,15 +166,20 @@ impl Store {
                 place: PlaceId(row.get(5)?),
             });
         }
-        Ok(lines.into_iter().map(|(principal, lines)| (principal, lines.into())).collect())
+        Ok(lines
+            .into_iter()
+            .map(|(principal, lines)| (principal, lines.into()))
+            .collect())
     }
 
-    /// Remembers that a mount is up.
+    /// Remembers that a mount is up: the kernel's number for it, and where.
     ///
     /// # Errors
     /// The database's.
-    pub fn record_mount(&mut self, at: &[u8], account: AccountId) -> Result<()> {
-        self.db.execute("INSERT OR REPLACE INTO mounts (at, account) VALUES (?1, ?2)", (at, account.0))?;
+    pub fn record_mount(&mut self, id: u64, at: &[u8], account: AccountId) -> Result<()> {
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO mounts (id, at, account) VALUES (?1, ?2, ?3)")?
+            .execute((id as i64, at, account.0))?;
         Ok(())
     }
 
@@ -150,19 +187,18 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn forget_mount(&mut self, at: &[u8]) -> Result<()> {
-        self.db.execute("DELETE FROM mounts WHERE at = ?1", [at])?;
+    pub fn forget_mount(&mut self, id: u64) -> Result<()> {
+        self.db.execute("DELETE FROM mounts WHERE id = ?1", [id as i64])?;
         Ok(())
     }
 
-    /// Where mounts were up when the last daemon ended without taking them down.
+    /// The mounts that were up when the last daemon ended without taking them down.
     ///
     /// # Errors
     /// The database's.
-    pub fn recorded_mounts(&self) -> Result<Vec<Vec<u8>>> {
-        let mut statement = self.db.prepare_cached("SELECT at FROM mounts")?;
-        let rows = statement.query_map([], |row| row.get(0))?;
+    pub fn recorded_mounts(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut statement = self.db.prepare_cached("SELECT id, at FROM mounts")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?;
         Ok(rows.collect::<std::result::Result<_, _>>()?)
     }
 }
-

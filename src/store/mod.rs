@@ -43,7 +43,9 @@ pub enum StoreError {
     #[error("{0}")]
     Invalid(String),
     /// The database was written by a later lendfs.
-    #[error("the database has schema version {found}, and this lendfs knows up to {known}: use the newer lendfs that wrote it")]
+    #[error(
+        "the database has schema version {found}, and this lendfs knows up to {known}: use the newer lendfs that wrote it"
+    )]
     Newer {
         /// What it has.
         found: usize,
@@ -51,7 +53,9 @@ pub enum StoreError {
         known: usize,
     },
     /// Another daemon has it.
-    #[error("another lendfs daemon uses the state directory {0}: stop it first, or choose another --state-dir")]
+    #[error(
+        "another lendfs daemon uses the state directory {0}: stop it first, or choose another --state-dir"
+    )]
     InUse(String),
     /// The file system.
     #[error("the state directory: {0}")]
@@ -79,7 +83,10 @@ pub struct By {
 impl By {
     /// The daemon itself.
     pub fn daemon() -> Self {
-        Self { actor: "lendfs".into(), account: "lendfs".into() }
+        Self {
+            actor: "lendfs".into(),
+            account: "lendfs".into(),
+        }
     }
 }
 
@@ -103,7 +110,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::Newer`], and whatever the disk says.
     pub fn open(state: &Path) -> Result<Self> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state)?;
         let lock = private_file(&state.join("lock"))?;
         let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock)
             .map_err(|_| StoreError::InUse(state.display().to_string()))?;
@@ -117,7 +127,10 @@ impl Store {
         db.set_prepared_statement_cache_capacity(64);
         let migrations = migrations();
         if let SchemaVersion::Outside(found) = migrations.current_version(&db)? {
-            return Err(StoreError::Newer { found: found.get(), known: KNOWN_VERSION });
+            return Err(StoreError::Newer {
+                found: found.get(),
+                known: KNOWN_VERSION,
+            });
         }
         migrations.to_latest(&mut db)?;
         Ok(Self { db, _lock: lock })
@@ -132,7 +145,9 @@ impl Store {
         details: serde_json::Value,
         change: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = change(&transaction)?;
         audit::write(&transaction, by, action, folder, &details)?;
         transaction.commit()?;
@@ -145,13 +160,25 @@ impl Store {
     /// # Errors
     /// What SQLite finds wrong with it.
     pub fn integrity(&self) -> Result<()> {
-        let found: String = self.db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-        if found == "ok" { Ok(()) } else { Err(StoreError::Invalid(found)) }
+        let found: String = self
+            .db
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        if found == "ok" {
+            Ok(())
+        } else {
+            Err(StoreError::Invalid(found))
+        }
     }
 }
 
 fn private_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Milliseconds since 1970.
@@ -175,5 +202,8 @@ pub fn valid_name(what: &str, name: &str) -> Result<()> {
         name if name.chars().any(char::is_control) => "it has a control character",
         _ => return Ok(()),
     };
-    Err(StoreError::Invalid(format!("'{}' cannot be the name of a {what}: {problem}", name.escape_debug())))
+    Err(StoreError::Invalid(format!(
+        "'{}' cannot be the name of a {what}: {problem}",
+        name.escape_debug()
+    )))
 }

@@ -67,14 +67,21 @@ pub(super) fn account_row(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
         uid: row.get(2)?,
         gid: row.get(3)?,
         email: row.get(4)?,
-        kind: if row.get::<_, String>(5)? == "viewer" { AccountKind::Viewer } else { AccountKind::Member },
+        kind: if row.get::<_, String>(5)? == "viewer" {
+            AccountKind::Viewer
+        } else {
+            AccountKind::Member
+        },
         frozen: row.get(6)?,
     })
 }
 
 fn find_account(db: &Connection, by: &str, value: impl rusqlite::ToSql) -> Result<Option<AccountRow>> {
     let query = format!("{ACCOUNT} WHERE {by} = ?1");
-    Ok(db.prepare_cached(&query)?.query_row([value], account_row).optional()?)
+    Ok(db
+        .prepare_cached(&query)?
+        .query_row([value], account_row)
+        .optional()?)
 }
 
 impl Store {
@@ -97,11 +104,20 @@ impl Store {
         match named {
             Some(account) if account.uid != user.uid && !account.frozen => {
                 self.freeze(&account, "its login name belongs to another uid now")?;
-                Ok(AccountRow { frozen: true, ..account })
+                Ok(AccountRow {
+                    frozen: true,
+                    ..account
+                })
             }
             Some(account) if account.gid != user.gid && account.uid == user.uid => {
-                self.db.execute("UPDATE accounts SET gid = ?1 WHERE id = ?2", (user.gid, account.id.0))?;
-                Ok(AccountRow { gid: user.gid, ..account })
+                self.db.execute(
+                    "UPDATE accounts SET gid = ?1 WHERE id = ?2",
+                    (user.gid, account.id.0),
+                )?;
+                Ok(AccountRow {
+                    gid: user.gid,
+                    ..account
+                })
             }
             Some(account) => Ok(account),
             None => {
@@ -168,17 +184,30 @@ impl Store {
             let parts = email.split_once('@');
             if parts.is_none_or(|(local, host)| local.is_empty() || host.is_empty())
                 || email.len() > 255
-                || email.chars().any(|char| char.is_whitespace() || char.is_control())
+                || email
+                    .chars()
+                    .any(|char| char.is_whitespace() || char.is_control())
             {
-                return Err(StoreError::Invalid(format!("'{}' is no e-mail address", email.escape_debug())));
+                return Err(StoreError::Invalid(format!(
+                    "'{}' is no e-mail address",
+                    email.escape_debug()
+                )));
             }
-            if self.account_by_email(email)?.is_some_and(|other| other.id != account.id) {
-                return Err(StoreError::Conflict(format!("the e-mail address {email} belongs to another account")));
+            if self
+                .account_by_email(email)?
+                .is_some_and(|other| other.id != account.id)
+            {
+                return Err(StoreError::Conflict(format!(
+                    "the e-mail address {email} belongs to another account"
+                )));
             }
         }
         let details = json!({ "login": account.login, "email": email });
         self.change(by, "user set", None, details, |db| {
-            db.execute("UPDATE accounts SET email = ?1 WHERE id = ?2", (email, account.id.0))?;
+            db.execute(
+                "UPDATE accounts SET email = ?1 WHERE id = ?2",
+                (email, account.id.0),
+            )?;
             Ok(())
         })
     }
@@ -189,10 +218,19 @@ impl Store {
     /// The database's.
     pub fn set_kind(&mut self, by: &By, account: &AccountRow, kind: AccountKind) -> Result<()> {
         let word = kind_word(kind);
-        self.change(by, "user set", None, json!({ "login": account.login, "type": word }), |db| {
-            db.execute("UPDATE accounts SET kind = ?1 WHERE id = ?2", (word, account.id.0))?;
-            Ok(())
-        })
+        self.change(
+            by,
+            "user set",
+            None,
+            json!({ "login": account.login, "type": word }),
+            |db| {
+                db.execute(
+                    "UPDATE accounts SET kind = ?1 WHERE id = ?2",
+                    (word, account.id.0),
+                )?;
+                Ok(())
+            },
+        )
     }
 
     /// Confirms an account as the operating system has it now, or freezes it.
@@ -216,7 +254,9 @@ impl Store {
     /// If it still owns folders.
     pub fn remove_account(&mut self, by: &By, account: &AccountRow) -> Result<()> {
         let owned: Vec<String> = {
-            let mut statement = self.db.prepare_cached("SELECT name FROM folders WHERE owner = ?1 ORDER BY name")?;
+            let mut statement = self
+                .db
+                .prepare_cached("SELECT name FROM folders WHERE owner = ?1 ORDER BY name")?;
             let rows = statement.query_map([account.id.0], |row| row.get(0))?;
             rows.collect::<std::result::Result<_, _>>()?
         };
@@ -262,7 +302,12 @@ impl Store {
         while let Some(row) = rows.next()? {
             let id = GroupId(row.get(0)?);
             if groups.last().is_none_or(|group| group.id != id) {
-                groups.push(GroupRow { id, source, name: row.get(1)?, members: Vec::new() });
+                groups.push(GroupRow {
+                    id,
+                    source,
+                    name: row.get(1)?,
+                    members: Vec::new(),
+                });
             }
             if let (Some(group), Some(login)) = (groups.last_mut(), row.get(2)?) {
                 group.members.push(login);
@@ -278,11 +323,17 @@ impl Store {
     pub fn create_group(&mut self, by: &By, source: GroupSource, name: &str) -> Result<GroupId> {
         valid_name("group", name)?;
         if self.group(source, name)?.is_some() {
-            return Err(StoreError::Conflict(format!("there is a group {}:{name} already", source.prefix())));
+            return Err(StoreError::Conflict(format!(
+                "there is a group {}:{name} already",
+                source.prefix()
+            )));
         }
         let details = json!({ "group": format!("{}:{name}", source.prefix()) });
         self.change(by, "group create", None, details, |db| {
-            db.execute("INSERT INTO groups (source, name) VALUES (?1, ?2)", (source.prefix(), name))?;
+            db.execute(
+                "INSERT INTO groups (source, name) VALUES (?1, ?2)",
+                (source.prefix(), name),
+            )?;
             Ok(GroupId(db.last_insert_rowid()))
         })
     }
@@ -303,20 +354,46 @@ impl Store {
     ///
     /// # Errors
     /// If it is in it already, or is not.
-    pub fn set_member(&mut self, by: &By, group: GroupId, name: &str, account: &AccountRow, member: bool) -> Result<()> {
+    pub fn set_member(
+        &mut self,
+        by: &By,
+        group: GroupId,
+        name: &str,
+        account: &AccountRow,
+        member: bool,
+    ) -> Result<()> {
         let action = if member { "group add" } else { "group remove" };
-        self.change(by, action, None, json!({ "group": name, "login": account.login }), |db| {
-            let changed = if member {
-                db.execute("INSERT OR IGNORE INTO members VALUES (?1, ?2)", (group.0, account.id.0))?
-            } else {
-                db.execute("DELETE FROM members WHERE group_id = ?1 AND account = ?2", (group.0, account.id.0))?
-            };
-            if changed == 1 {
-                return Ok(());
-            }
-            let is = if member { "is in it already" } else { "is not in it" };
-            Err(StoreError::Conflict(format!("{} {is}: group:{name}", account.login)))
-        })
+        self.change(
+            by,
+            action,
+            None,
+            json!({ "group": name, "login": account.login }),
+            |db| {
+                let changed = if member {
+                    db.execute(
+                        "INSERT OR IGNORE INTO members VALUES (?1, ?2)",
+                        (group.0, account.id.0),
+                    )?
+                } else {
+                    db.execute(
+                        "DELETE FROM members WHERE group_id = ?1 AND account = ?2",
+                        (group.0, account.id.0),
+                    )?
+                };
+                if changed == 1 {
+                    return Ok(());
+                }
+                let is = if member {
+                    "is in it already"
+                } else {
+                    "is not in it"
+                };
+                Err(StoreError::Conflict(format!(
+                    "{} {is}: group:{name}",
+                    account.login
+                )))
+            },
+        )
     }
 
     /// Sets the members of an operating-system group; tells whether anything changed. No audit line: the
@@ -326,8 +403,9 @@ impl Store {
     /// The database's.
     pub fn sync_group(&mut self, group: GroupId, members: &[AccountId]) -> Result<bool> {
         let known: Vec<i64> = {
-            let mut statement =
-                self.db.prepare_cached("SELECT account FROM members WHERE group_id = ?1 ORDER BY account")?;
+            let mut statement = self
+                .db
+                .prepare_cached("SELECT account FROM members WHERE group_id = ?1 ORDER BY account")?;
             let rows = statement.query_map([group.0], |row| row.get(0))?;
             rows.collect::<std::result::Result<_, _>>()?
         };
@@ -367,7 +445,12 @@ impl Store {
     }
 
     fn freeze(&mut self, account: &AccountRow, why: &str) -> Result<()> {
-        tracing::warn!(login = account.login, uid = account.uid, why, "account frozen until root confirms it");
+        tracing::warn!(
+            login = account.login,
+            uid = account.uid,
+            why,
+            "account frozen until root confirms it"
+        );
         let details = json!({ "login": account.login, "uid": account.uid, "why": why });
         self.change(&By::daemon(), "freeze", None, details, |db| {
             db.execute("UPDATE accounts SET frozen = 1 WHERE id = ?1", [account.id.0])?;
@@ -377,7 +460,7 @@ impl Store {
 }
 
 /// The word for it.
-pub fn kind_word(kind: AccountKind) -> &'static str {
+pub(super) fn kind_word(kind: AccountKind) -> &'static str {
     match kind {
         AccountKind::Member => "member",
         AccountKind::Viewer => "viewer",

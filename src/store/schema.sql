@@ -101,9 +101,10 @@ CREATE TABLE hidden (
     PRIMARY KEY (account, folder)
 ) STRICT, WITHOUT ROWID;
 
--- Mounts that are up, so that those of a daemon that was killed are found again.
+-- Mounts that are up, so that those of a daemon that was killed are found again. id: the kernel's number.
 CREATE TABLE mounts (
-    at      BLOB PRIMARY KEY,
+    id      INTEGER PRIMARY KEY,
+    at      BLOB NOT NULL,
     account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE
 ) STRICT;
 

@@ -26,15 +26,26 @@ impl Store {
     pub fn name_tops(&mut self, account: AccountId, wanted: &[TopRow]) -> Result<Vec<TopEntry>> {
         let known = names(&self.db, account)?;
         let settled = known.len() == wanted.len()
-            && wanted.iter().all(|row| known.iter().any(|entry| entry.place == row.place));
+            && wanted
+                .iter()
+                .all(|row| known.iter().any(|entry| entry.place == row.place));
         if settled {
             return Ok(known);
         }
         let transaction = self.db.transaction()?;
-        for entry in known.iter().filter(|entry| wanted.iter().all(|row| row.place != entry.place)) {
-            transaction.execute("DELETE FROM tops WHERE account = ?1 AND place = ?2", (account.0, entry.place.0))?;
+        for entry in known
+            .iter()
+            .filter(|entry| wanted.iter().all(|row| row.place != entry.place))
+        {
+            transaction.execute(
+                "DELETE FROM tops WHERE account = ?1 AND place = ?2",
+                (account.0, entry.place.0),
+            )?;
         }
-        for row in wanted.iter().filter(|row| known.iter().all(|entry| entry.place != row.place)) {
+        for row in wanted
+            .iter()
+            .filter(|row| known.iter().all(|entry| entry.place != row.place))
+        {
             let name = free_name(&transaction, account, row)?;
             take_name(&transaction, account, row.folder, row.place, &name, false)?;
         }
@@ -47,7 +58,9 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn top_named(&self, account: AccountId, name: &[u8]) -> Result<Option<TopEntry>> {
-        Ok(names(&self.db, account)?.into_iter().find(|entry| &*entry.name == name))
+        Ok(names(&self.db, account)?
+            .into_iter()
+            .find(|entry| &*entry.name == name))
     }
 
     /// The place at the root of a folder.
@@ -74,15 +87,20 @@ pub(super) fn take_name(
     name: &[u8],
     chosen: bool,
 ) -> Result<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO tops (account, place, folder, name, chosen) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((account.0, place.0, folder.0, name, chosen))?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO tops (account, place, folder, name, chosen) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute((account.0, place.0, folder.0, name, chosen))?;
     Ok(())
 }
 
 /// `NAME`, else `NAME (OWNER)`, else `NAME (OWNER) 2` and so on, cut to what a name may be.
 fn free_name(db: &Connection, account: AccountId, row: &TopRow) -> Result<Vec<u8>> {
     let numbered = (2_u32..).map(|number| format!(" ({}) {number}", row.owner));
-    for suffix in [String::new(), format!(" ({})", row.owner)].into_iter().chain(numbered) {
+    for suffix in [String::new(), format!(" ({})", row.owner)]
+        .into_iter()
+        .chain(numbered)
+    {
         let room = 255_usize.saturating_sub(suffix.len());
         let mut name = row.name[..row.name.len().min(room)].to_vec();
         name.extend_from_slice(suffix.as_bytes());
@@ -94,7 +112,8 @@ fn free_name(db: &Connection, account: AccountId, row: &TopRow) -> Result<Vec<u8
 }
 
 fn names(db: &Connection, account: AccountId) -> Result<Vec<TopEntry>> {
-    let mut statement = db.prepare_cached("SELECT name, folder, place FROM tops WHERE account = ?1 ORDER BY name")?;
+    let mut statement =
+        db.prepare_cached("SELECT name, folder, place FROM tops WHERE account = ?1 ORDER BY name")?;
     let rows = statement.query_map([account.0], |row| {
         Ok(TopEntry {
             name: row.get::<_, Vec<u8>>(0)?.into(),

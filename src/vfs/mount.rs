@@ -96,6 +96,16 @@ impl Mount {
         self.mounted.unmount(lazy)
     }
 
+    /// The kernel's number for it.
+    pub fn id(&self) -> u64 {
+        self.mounted.id()
+    }
+
+    /// Where it is mounted now; `None` if it is not.
+    pub fn at(&self) -> Option<std::path::PathBuf> {
+        self.mounted.at()
+    }
+
     /// Tells whether the kernel has ended the mount, by whomever it was unmounted.
     pub fn is_gone(&self) -> bool {
         self.server.as_ref().is_none_or(JoinHandle::is_finished) || !self.mounted.is_mounted()

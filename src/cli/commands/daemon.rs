@@ -1,0 +1,53 @@
+//! daemon
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::CliError;
+use crate::control::client::Client;
+use crate::daemon::config::{Config, DEFAULT_CONFIG};
+use crate::daemon::{Options, run};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Daemon {
+    /// Where the daemon keeps its state and the managed folders
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/lendfs")]
+    state_dir: PathBuf,
+    /// The configuration file [default: /etc/lendfs/lendfs.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Log lines of JSON (LENDFS_LOG=debug says more)
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl Daemon {
+    pub(super) fn run(self, client: &Client) -> Result<(), CliError> {
+        let filter = EnvFilter::try_from_env("LENDFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
+        if self.log_json {
+            log.json().init();
+        } else {
+            log.init();
+        }
+        let config = match &self.config {
+            Some(file) => Config::read(file),
+            None if Path::new(DEFAULT_CONFIG).exists() => Config::read(Path::new(DEFAULT_CONFIG)),
+            None => Ok(Config::default()),
+        };
+        let config = config.map_err(CliError::Other)?;
+        let absolute =
+            |path: PathBuf| std::path::absolute(path).map_err(|error| CliError::Other(error.to_string()));
+        let (state, socket) = (absolute(self.state_dir)?, absolute(client.socket.clone())?);
+        Ok(run(Options {
+            state,
+            socket,
+            config,
+        })?)
+    }
+}

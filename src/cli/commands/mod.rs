@@ -1,0 +1,105 @@
+//! The commands, by what they are about.
+
+mod daemon;
+mod folders;
+mod insight;
+mod mounts;
+mod people;
+mod rules;
+mod shares;
+
+use clap::Subcommand;
+
+use super::CliError;
+use crate::control::client::Client;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon in the foreground
+    Daemon(daemon::Daemon),
+    /// Make a folder, or adopt a directory as one
+    Create(folders::Create),
+    /// List my folders and those shared with me
+    List,
+    /// Rename a folder of mine
+    Rename(folders::Rename),
+    /// Delete a folder of mine; its files go to the trash, an adopted directory stays
+    Delete(folders::Delete),
+    /// Give a folder of mine to someone else
+    Transfer(folders::Transfer),
+    /// Set a property of a folder of mine
+    Set(folders::Set),
+    /// Share a folder, or a path in it: invites a person, a group has it at once
+    Share(shares::Share),
+    /// Take a share or an invitation back
+    Unshare(shares::Unshare),
+    /// List what I am invited to
+    Invitations,
+    /// Accept an invitation
+    Accept(shares::Accept),
+    /// Decline an invitation
+    Decline(shares::Decline),
+    /// Leave a folder that is shared with me
+    Leave(shares::Leave),
+    /// Set a rule: the level someone has at a path inside a folder
+    Permit(rules::Permit),
+    /// Remove a rule
+    Unpermit(rules::Unpermit),
+    /// List every share, waiting invitation and rule of a folder
+    Permissions(rules::Permissions),
+    /// Show which level holds at a path, and why
+    Explain(rules::Explain),
+    /// Mount my folders on an empty directory of mine
+    Mount(mounts::Mount),
+    /// Unmount
+    Umount(mounts::Umount),
+    /// List mounts
+    Mounts,
+    /// Accounts (root)
+    #[command(subcommand)]
+    User(people::User),
+    /// Groups
+    #[command(subcommand)]
+    Group(people::Group),
+    /// Show what happened
+    Audit(insight::Audit),
+    /// Show how the daemon runs
+    Status,
+    /// Look at what this machine offers and lacks
+    Doctor,
+    /// Compare the store with the disk (root)
+    Check,
+}
+
+impl Command {
+    pub(super) fn run(self, client: &Client, json: bool) -> Result<(), CliError> {
+        match self {
+            Self::Daemon(command) => command.run(client),
+            Self::Create(command) => command.run(client, json),
+            Self::List => folders::list(client, json),
+            Self::Rename(command) => command.run(client, json),
+            Self::Delete(command) => command.run(client, json),
+            Self::Transfer(command) => command.run(client, json),
+            Self::Set(command) => command.run(client, json),
+            Self::Share(command) => command.run(client, json),
+            Self::Unshare(command) => command.run(client, json),
+            Self::Invitations => shares::invitations(client, json),
+            Self::Accept(command) => command.run(client, json),
+            Self::Decline(command) => command.run(client, json),
+            Self::Leave(command) => command.run(client, json),
+            Self::Permit(command) => command.run(client, json),
+            Self::Unpermit(command) => command.run(client, json),
+            Self::Permissions(command) => command.run(client, json),
+            Self::Explain(command) => command.run(client, json),
+            Self::Mount(command) => command.run(client, json),
+            Self::Umount(command) => command.run(client, json),
+            Self::Mounts => mounts::list(client, json),
+            Self::User(command) => command.run(client, json),
+            Self::Group(command) => command.run(client, json),
+            Self::Audit(command) => command.run(client, json),
+            Self::Status => insight::status(client, json),
+            Self::Doctor => insight::doctor(client, json),
+            Self::Check => insight::check(client, json),
+        }
+    }
+}

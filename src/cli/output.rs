@@ -1,0 +1,75 @@
+//! How answers look.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::CliError;
+use crate::control::answers::Said;
+
+/// Prints an answer as JSON, or as people read it.
+pub(super) fn show<A: Serialize>(
+    answer: &A,
+    json: bool,
+    people: impl FnOnce(&A) -> String,
+) -> Result<(), CliError> {
+    let text = if json {
+        serde_json::to_string_pretty(answer).map_err(|error| CliError::Other(error.to_string()))? + "\n"
+    } else {
+        people(answer)
+    };
+    // A closed pipe is the reader's word that he has enough.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// Prints what was done; warnings go to stderr.
+pub(super) fn said(answer: &Said, json: bool) -> Result<(), CliError> {
+    if !json {
+        for warning in &answer.warnings {
+            eprintln!("lendfs: note: {warning}");
+        }
+    }
+    show(answer, json, |answer| format!("{}\n", answer.done))
+}
+
+/// Lines up columns; the first row is the heading. Nothing at all becomes `empty`.
+pub(super) fn table(heading: &[&str], rows: &[Vec<String>], empty: &str) -> String {
+    if rows.is_empty() {
+        return format!("{empty}\n");
+    }
+    let heading: Vec<String> = heading.iter().map(|&word| word.to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&heading).chain(rows).collect();
+    let widths: Vec<usize> = (0..heading.len())
+        .map(|column| {
+            all.iter()
+                .map(|row| row.get(column).map_or(0, |cell| cell.chars().count()))
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    all.iter()
+        .map(|row| {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:width$}"));
+            format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_lined_up() {
+        let rows = [vec!["a".into(), "long".into()], vec!["longer".into(), "b".into()]];
+        assert_eq!(
+            table(&["X", "Y"], &rows, "none"),
+            "X       Y\na       long\nlonger  b\n"
+        );
+        assert_eq!(table(&["X"], &[], "none"), "none\n");
+    }
+}

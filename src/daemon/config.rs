@@ -1,0 +1,65 @@
+//! The configuration file (TOML).
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// Where it is looked for if nobody names one.
+pub const DEFAULT_CONFIG: &str = "/etc/lendfs/lendfs.toml";
+
+/// What an administrator may set.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Config {
+    /// Login names that may mount like root does: for others, online, with other owners, open to all.
+    pub launchers: Vec<String>,
+    /// Login names that may make and change groups, besides root.
+    pub group_admins: Vec<String>,
+    /// Whether peers in another user or pid namespace are answered.
+    pub allow_foreign_namespaces: bool,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// One line that names the file and what is wrong in it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            error
+                .to_string()
+                .lines()
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused_with_those_that_are_known() {
+        let error = Config::parse("launcher = []").unwrap_err();
+        assert!(
+            error.contains("launcher") && error.contains("launchers") && error.contains("group-admins"),
+            "{error}"
+        );
+        assert!(!error.contains('\n'));
+    }
+
+    #[test]
+    fn what_is_not_set_is_off() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+        let config = Config::parse("group-admins = ['alice']\nallow-foreign-namespaces = true").unwrap();
+        assert_eq!(config.group_admins, ["alice"]);
+        assert!(config.allow_foreign_namespaces);
+    }
+}

@@ -1,0 +1,212 @@
+//! audit, status, doctor, check.
+
+use super::core::{Caller, Core};
+use super::error::{Refused, Result};
+use super::resolve::Found;
+use super::server::Run;
+use crate::backing;
+use crate::control::wire::quoted;
+use crate::control::{answers as answer, requests};
+use crate::policy::PlacePath;
+use crate::store::AuditFilter;
+
+impl Run for requests::Audit {
+    fn run(self, core: &mut Core, caller: &Caller) -> Result<Vec<answer::AuditLine>> {
+        let folder = match &self.folder {
+            Some(folder) => {
+                let found = core.find_place(caller, folder)?;
+                let policy = core.policy(&found.folder)?;
+                core.actor(caller, &policy)?
+                    .inspects(&PlacePath::root())
+                    .map_err(|denied| Refused::because(denied, || found.missing()))?;
+                Some(found.folder.id)
+            }
+            None => None,
+        };
+        // Without a folder of his, one reads of oneself; root of everyone.
+        let account = match self.account {
+            Some(account) if caller.is_root() || folder.is_some() || account == caller.account.login => {
+                Some(account)
+            }
+            Some(_) => return Err(Refused::denied("without --folder one reads of oneself alone")),
+            None if folder.is_some() || caller.is_root() && caller.account.uid == 0 => None,
+            None => Some(caller.account.login.clone()),
+        };
+        let lines = core.store.audit(&AuditFilter {
+            folder,
+            account,
+            limit: self.limit,
+        })?;
+        Ok(lines
+            .into_iter()
+            .map(|line| answer::AuditLine {
+                at: line.at,
+                actor: line.actor,
+                account: line.account,
+                action: line.action,
+                folder: line.folder,
+                details: line.details,
+            })
+            .collect())
+    }
+}
+
+impl Run for requests::Status {
+    fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Status> {
+        core.look_after();
+        let mut lost = Vec::new();
+        for folder in core.store.folders()? {
+            let is_lost = core
+                .backings
+                .get(&folder.id)
+                .is_none_or(|backing| backing.is_lost());
+            if is_lost && (caller.is_root() || folder.owner == caller.account.id) {
+                lost.push(format!("{}:{}", folder.owner_login, folder.name));
+            }
+        }
+        Ok(answer::Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime: core.started.elapsed().as_secs(),
+            folders: core.snapshot.folders.len(),
+            accounts: core.snapshot.accounts.len(),
+            mounts: core.mounts.len(),
+            lost,
+        })
+    }
+}
+
+impl Run for requests::Doctor {
+    fn run(self, core: &mut Core, caller: &Caller) -> Result<Vec<answer::Finding>> {
+        core.look_after();
+        let mut findings = Vec::new();
+        let kernel = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+        let kernel = kernel.unwrap_or_default();
+        let version = kernel
+            .split('.')
+            .take(2)
+            .filter_map(|part| part.parse::<u32>().ok())
+            .collect::<Vec<_>>();
+        findings.push(finding(
+            version >= vec![5, 12],
+            format!("kernel {kernel}"),
+            "lendfs needs Linux 5.12 or later, for fsmount and openat2",
+        ));
+        findings.push(finding(
+            std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/fuse")
+                .is_ok(),
+            "/dev/fuse can be opened".into(),
+            "load the module: modprobe fuse",
+        ));
+        let limit = backing::raise_descriptor_limit().unwrap_or(0);
+        findings.push(finding(
+            limit >= 65_536,
+            format!("at most {limit} open files"),
+            "raise the limit: LimitNOFILE= in the unit, or ulimit -n",
+        ));
+        let state = backing::open_root(&core.state);
+        let handles = state
+            .and_then(|state| backing::handle(&state))
+            .is_ok_and(|handle| handle.is_some());
+        findings.push(finding(
+            handles,
+            "the file system of the state directory has file handles".into(),
+            "put the state directory on ext4, xfs, btrfs or tmpfs: on others lines cannot follow what was renamed",
+        ));
+        if caller.is_root() {
+            core.find_lost(&mut findings)?;
+        }
+        Ok(findings)
+    }
+}
+
+impl Run for requests::Check {
+    fn run(self, core: &mut Core, caller: &Caller) -> Result<Vec<answer::Finding>> {
+        if !caller.is_root() {
+            return Err(Refused::denied("the whole store is root's affair"));
+        }
+        let mut findings = Vec::new();
+        match core.store.integrity() {
+            Ok(()) => findings.push(finding(true, "the database is whole".into(), "")),
+            Err(error) => findings.push(finding(
+                false,
+                format!("the database is damaged: {error}"),
+                "stop the daemon and restore lendfs.db from a backup",
+            )),
+        }
+        core.find_lost(&mut findings)?;
+        for folder in core.store.folders()? {
+            let name = format!("{}:{}", folder.owner_login, folder.name);
+            let policy = core.policy(&folder)?;
+            for place in policy.places.iter().filter(|place| !place.path.is_root()) {
+                let path = quoted(&place.path.to_bytes());
+                let found = Found {
+                    folder: folder.clone(),
+                    path: place.path.clone(),
+                    typed: format!("{name}/{path}"),
+                };
+                let there = core.target(&found).is_ok_and(|target| target.is_some())
+                    && place.target == crate::policy::Target::There;
+                if !there {
+                    findings.push(finding(
+                        false,
+                        format!("{}: what its lines were made for is gone", found.typed),
+                        "write the line again to make it hold for what is there now, or take it away",
+                    ));
+                }
+                findings.extend(core.other_names(&found).into_iter().map(|line| {
+                    finding(
+                        false,
+                        format!("{}: {line}", found.typed),
+                        "remove the other names, or give them the same lines",
+                    )
+                }));
+            }
+        }
+        for (id, owner, name) in core.store.trash()? {
+            let there = core.state.join("trash").join(id.to_string()).exists();
+            findings.push(finding(
+                there,
+                format!("in the trash: {owner}:{name}"),
+                "its tree is missing",
+            ));
+        }
+        Ok(findings)
+    }
+}
+
+impl Core {
+    fn find_lost(&self, findings: &mut Vec<answer::Finding>) -> Result<()> {
+        for folder in self.store.folders()? {
+            if self
+                .backings
+                .get(&folder.id)
+                .is_none_or(|backing| backing.is_lost())
+            {
+                let path = self.backing_path(&folder);
+                findings.push(finding(
+                    false,
+                    format!(
+                        "{}:{}: its directory {} is not there",
+                        folder.owner_login,
+                        folder.name,
+                        path.display()
+                    ),
+                    "bring the directory back, or delete the folder with --force",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn finding(ok: bool, what: String, advice: &str) -> answer::Finding {
+    answer::Finding {
+        ok,
+        what,
+        advice: (!ok).then(|| advice.into()),
+    }
+}

@@ -1,0 +1,209 @@
+//! The control socket: who asks, and which command.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::serve::IncomingStream;
+use parking_lot::Mutex;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::core::{Caller, Core};
+use super::error::{Refused, Result};
+use crate::backing::users;
+use crate::control::{Command, Failure, USER_HEADER, requests};
+
+/// A command, as the daemon carries it out.
+pub(super) trait Run: Command {
+    /// Carries it out.
+    fn run(self, core: &mut Core, caller: &Caller) -> Result<Self::Answer>;
+}
+
+/// The largest request, in bytes.
+const MAX_REQUEST: usize = 256 * 1024;
+
+/// The listening socket; its file is removed when it is dropped.
+pub(super) struct Listening {
+    pub(super) listener: UnixListener,
+    _file: SocketFile,
+}
+
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Listens. An orphaned socket file is replaced.
+///
+/// # Errors
+/// If another daemon answers there.
+pub(super) async fn listen(socket: &Path) -> io::Result<Listening> {
+    if let Some(directory) = socket.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    match UnixStream::connect(socket).await {
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another daemon answers there: stop it first, or choose another --socket",
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(socket)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(socket)?;
+    // Everyone may ask; who he is, the kernel tells.
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
+    Ok(Listening {
+        listener,
+        _file: SocketFile(socket.into()),
+    })
+}
+
+pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
+    let router = Router::new();
+    let router = route::<requests::Create>(router);
+    let router = route::<requests::List>(router);
+    let router = route::<requests::Rename>(router);
+    let router = route::<requests::Delete>(router);
+    let router = route::<requests::Transfer>(router);
+    let router = route::<requests::Set>(router);
+    let router = route::<requests::Share>(router);
+    let router = route::<requests::Unshare>(router);
+    let router = route::<requests::Invitations>(router);
+    let router = route::<requests::Accept>(router);
+    let router = route::<requests::Decline>(router);
+    let router = route::<requests::Leave>(router);
+    let router = route::<requests::Permit>(router);
+    let router = route::<requests::Unpermit>(router);
+    let router = route::<requests::Permissions>(router);
+    let router = route::<requests::Explain>(router);
+    let router = route::<requests::Mount>(router);
+    let router = route::<requests::Umount>(router);
+    let router = route::<requests::Mounts>(router);
+    let router = route::<requests::UserAdd>(router);
+    let router = route::<requests::UserSet>(router);
+    let router = route::<requests::UserList>(router);
+    let router = route::<requests::UserRemove>(router);
+    let router = route::<requests::GroupCreate>(router);
+    let router = route::<requests::GroupDelete>(router);
+    let router = route::<requests::GroupMember>(router);
+    let router = route::<requests::GroupList>(router);
+    let router = route::<requests::Audit>(router);
+    let router = route::<requests::Status>(router);
+    let router = route::<requests::Doctor>(router);
+    let router = route::<requests::Check>(router);
+    let router = router.layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(core);
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    if let Err(error) = axum::serve(listener, service).await {
+        tracing::error!(%error, "the control socket ended");
+    }
+}
+
+fn route<C: Run>(router: Router<Arc<Mutex<Core>>>) -> Router<Arc<Mutex<Core>>> {
+    router.route(&format!("/v1/{}", C::NAME), post(handle::<C>))
+}
+
+async fn handle<C: Run>(
+    State(core): State<Arc<Mutex<Core>>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let user = headers
+        .get(USER_HEADER)
+        .map(|user| user.to_str().map(str::to_owned));
+    let done = tokio::task::spawn_blocking(move || {
+        let command: C = serde_json::from_slice(&body)
+            .map_err(|error| Refused::invalid(format!("the request cannot be read: {error}")))?;
+        let user = user
+            .transpose()
+            .map_err(|_| Refused::invalid("the name after --user cannot be read"))?;
+        let mut core = core.lock();
+        let caller = identify(&mut core, &peer, user.as_deref())?;
+        command.run(&mut core, &caller)
+    })
+    .await
+    .unwrap_or_else(|error| {
+        tracing::error!(%error, "a command ended in the middle");
+        Err(Refused::failed("the daemon failed: its log says why"))
+    });
+    match done {
+        Ok(answer) => Json(answer).into_response(),
+        Err(Refused { status, line }) => (status, Json(Failure { error: line })).into_response(),
+    }
+}
+
+/// The process at the other end.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    uid: Option<u32>,
+    pid: Option<i32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let credentials = stream.io().peer_cred().ok();
+        Self {
+            uid: credentials.map(|credentials| credentials.uid()),
+            pid: credentials.and_then(|credentials| credentials.pid()),
+        }
+    }
+}
+
+/// The account of a peer, and whom it acts for.
+fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> {
+    let uid = peer
+        .uid
+        .ok_or_else(|| Refused::denied("the kernel does not tell who asks"))?;
+    if !core.config.allow_foreign_namespaces && !same_namespaces(peer.pid) {
+        return Err(Refused::denied(
+            "a process in another user or pid namespace is not whom its uid says: ask from outside the container, or let \
+             the administrator set allow-foreign-namespaces",
+        ));
+    }
+    let unknown = || Refused {
+        status: StatusCode::UNAUTHORIZED,
+        line: format!("the uid {uid} has no user name here: only users of this system have an account"),
+    };
+    let actor = users::by_uid(uid).ok().flatten().ok_or_else(unknown)?;
+    let actor = core.ensure_account(&actor)?;
+    if actor.frozen {
+        return Err(Refused::denied(format!(
+            "the account {} is frozen, for its login name and uid do not belong together any more: root confirms it with \
+             'lendfs user set {0} frozen=no'",
+            actor.login
+        )));
+    }
+    let account = match user {
+        None => actor.clone(),
+        Some(name) if uid == 0 => core.find_account(name)?,
+        Some(name) if name == actor.login => actor.clone(),
+        Some(_) => return Err(Refused::denied("only root acts for others with --user")),
+    };
+    Ok(Caller { account, actor })
+}
+
+/// Tells whether a process shares this one's user and pid namespaces. Of one that is gone it is not known.
+fn same_namespaces(pid: Option<i32>) -> bool {
+    let Some(pid) = pid.filter(|&pid| pid > 0) else {
+        return false;
+    };
+    ["user", "pid"].into_iter().all(|kind| {
+        let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
+        of(&pid.to_string()).is_some_and(|peer| Some(peer) == of("self"))
+    })
+}
