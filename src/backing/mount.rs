@@ -62,7 +62,7 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
         sys::fsconfig(context.as_fd(), c"ro", None)?;
     }
     let root = sys::fsmount(context.as_fd(), options.read_only)?;
-    let id = sys::statx(root.as_fd(), c"", libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)?.stx_mnt_id;
+    let id = sys::mount_id(root.as_fd())?;
     sys::move_mount(root.as_fd(), at)?;
     Ok((device, Mounted { id }))
 }
