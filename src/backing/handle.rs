@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::name::Name;
 use super::sys;
 
 /// A file handle of `name_to_handle_at(2)`: its type (4 bytes, little-endian) and its bytes.
@@ -36,22 +37,30 @@ impl FileHandle {
 /// # Errors
 /// Those of `name_to_handle_at(2)` but EOPNOTSUPP.
 pub fn handle(fd: impl AsFd) -> io::Result<Option<FileHandle>> {
-    match sys::name_to_handle(fd.as_fd()) {
-        Ok(handle) => Ok(Some(FileHandle(handle))),
+    match sys::name_to_handle(fd.as_fd(), c"") {
+        Ok((handle, _)) => Ok(Some(FileHandle(handle))),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EOVERFLOW)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Opens the file of a handle on the file system of `root`, which must be open for reading. Needs
-/// CAP_DAC_READ_SEARCH.
+/// The handle of what a name in a directory leads to, and the number of the mount it lies on (as in
+/// [`Stat::mount`](super::Stat::mount)).
+///
+/// # Errors
+/// Those of `name_to_handle_at(2)`.
+pub fn handle_at(directory: impl AsFd, name: &Name) -> io::Result<(FileHandle, u64)> {
+    let (handle, mount) = sys::name_to_handle(directory.as_fd(), name.as_c_str())?;
+    Ok((FileHandle(handle), mount))
+}
+
+/// Opens the file of a handle on the mount of `anchor`, which must not be open with O_PATH: such a descriptor
+/// names no mount to this call. Needs CAP_DAC_READ_SEARCH.
 ///
 /// # Errors
 /// ESTALE if the file is no more; those of `open_by_handle_at(2)`.
-pub fn open_handle(root: impl AsFd, handle: &FileHandle, flags: i32) -> io::Result<OwnedFd> {
-    // An O_PATH descriptor names no mount to this call.
-    let root = super::open::reopen(root, libc::O_RDONLY | libc::O_DIRECTORY)?;
-    sys::open_by_handle(root.as_fd(), &handle.0, flags | libc::O_CLOEXEC)
+pub fn open_handle(anchor: impl AsFd, handle: &FileHandle, flags: i32) -> io::Result<OwnedFd> {
+    sys::open_by_handle(anchor.as_fd(), &handle.0, flags | libc::O_CLOEXEC)
 }
 
 #[cfg(test)]
@@ -63,17 +72,20 @@ mod tests {
     fn a_handle_finds_its_directory_after_a_rename_and_says_when_it_is_gone() {
         let scratch = tempfile::tempdir().unwrap();
         let root = open_root(scratch.path()).unwrap();
+        let anchor = std::fs::File::open(scratch.path()).unwrap();
         let (old, new) = (Name::new("old").unwrap(), Name::new("new").unwrap());
         mkdir(&root, &old, 0o755).unwrap();
         let directory = open_path(&root, &old).unwrap();
         let known = handle(&directory).unwrap().unwrap();
+        let mount = crate::backing::stat(&directory).unwrap().mount;
+        assert_eq!(handle_at(&root, &old).unwrap(), (known.clone(), mount));
         assert_eq!(FileHandle::from_bytes(known.as_bytes()), Some(known.clone()));
         rename(&root, &old, &root, &new, Default::default()).unwrap();
-        let found = open_handle(&root, &known, libc::O_PATH).unwrap();
+        let found = open_handle(&anchor, &known, libc::O_PATH).unwrap();
         assert_eq!(path_of(&found).unwrap(), scratch.path().join("new"));
         drop((found, directory));
         rmdir(&root, &new).unwrap();
-        let error = open_handle(&root, &known, libc::O_PATH).unwrap_err();
+        let error = open_handle(&anchor, &known, libc::O_PATH).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ESTALE));
     }
 }

@@ -20,10 +20,11 @@ pub(super) struct Registrar {
     pending: Arc<Mutex<Option<Receiver<Report>>>>,
 }
 
-struct Report {
-    folder: FolderId,
-    place: PlaceId,
-    change: PlaceChange,
+enum Report {
+    /// What became of the target of a line.
+    Place(FolderId, PlaceId, PlaceChange),
+    /// A folder's backing directory was removed.
+    Lost,
 }
 
 impl Default for Registrar {
@@ -63,12 +64,13 @@ impl Registrar {
 
 impl Core {
     fn keep(&mut self, reports: &[Report]) {
-        for Report {
-            folder,
-            place,
-            change,
-        } in reports
-        {
+        if reports.iter().any(|report| matches!(report, Report::Lost)) {
+            self.look_after();
+        }
+        for report in reports {
+            let Report::Place(folder, place, change) = report else {
+                continue;
+            };
             tracing::info!(
                 folder = folder.0,
                 place = place.0,
@@ -124,14 +126,11 @@ impl Steward for Registrar {
 
     fn place_changed(&self, folder: FolderId, place: PlaceId, change: PlaceChange) {
         // Without its receiver the daemon is about to end.
-        let _ = self.reports.send(Report {
-            folder,
-            place,
-            change,
-        });
+        let _ = self.reports.send(Report::Place(folder, place, change));
     }
 
-    fn backing_lost(&self, folder: FolderId, error: &io::Error) {
-        tracing::error!(folder = folder.0, %error, "the backing directory does not answer");
+    fn backing_lost(&self, folder: FolderId) {
+        tracing::debug!(%folder, "the backing directory was removed");
+        let _ = self.reports.send(Report::Lost);
     }
 }

@@ -17,6 +17,8 @@ pub struct Backing {
 enum State {
     There {
         root: OwnedFd,
+        /// The root, open for reading: file handles are opened on its mount.
+        anchor: OwnedFd,
         stat: Stat,
         custody: Custody,
     },
@@ -37,11 +39,17 @@ impl Backing {
     /// A backing whose root directory is open (`O_PATH`).
     ///
     /// # Errors
-    /// From `statx`.
+    /// Those of `statx(2)` and `open(2)`.
     pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
         let stat = backing::stat(root.as_fd())?;
+        let anchor = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
         Ok(Self {
-            state: State::There { root, stat, custody },
+            state: State::There {
+                root,
+                anchor,
+                stat,
+                custody,
+            },
         })
     }
 
@@ -62,6 +70,14 @@ impl Backing {
     pub fn root(&self) -> Result<BorrowedFd<'_>> {
         match &self.state {
             State::There { root, .. } => Ok(root.as_fd()),
+            State::Lost => Err(Error::Lost),
+        }
+    }
+
+    /// What file handles are opened on.
+    pub(super) fn anchor(&self) -> Result<BorrowedFd<'_>> {
+        match &self.state {
+            State::There { anchor, .. } => Ok(anchor.as_fd()),
             State::Lost => Err(Error::Lost),
         }
     }

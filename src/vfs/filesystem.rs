@@ -4,6 +4,7 @@
 //! [`FileSystem::seen`] and [`FileSystem::probe`](super::locate), asks [`FileSystem::authorize`] once, and only
 //! then touches the backing.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -155,6 +156,20 @@ impl FileSystem {
             cursor,
             node,
         })
+    }
+
+    /// A descriptor that points at a node. To be asked for before credentials are assumed.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] if the inode is no more.
+    pub(super) fn fd(&self, seen: &Seen) -> Result<Arc<OwnedFd>> {
+        self.shared.descriptors.of(&seen.folder, &seen.node)
+    }
+
+    /// Reports that the backing directory of a folder is not there any more.
+    pub(super) fn lost(&self, folder: &FolderView) -> Error {
+        self.shared.steward.backing_lost(folder.policy.id);
+        Error::Lost
     }
 
     /// Drops the cached pages of open files whose rights do not cover them any more.

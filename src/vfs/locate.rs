@@ -5,14 +5,15 @@
 //! changed policy), and another directory under its name inherits only what lowers. A line on a file is tied to
 //! the name: what takes the name inherits the line, and an inode that left the name stays lowered by it.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
-use super::node::{Node, Object, Position};
+use super::node::{Node, Object, Opened, Position};
 use super::nodes::Found;
 use super::view::{FolderView, View};
-use crate::backing::{self, FileHandle, FileKind, Name, Stat};
+use crate::backing::{self, FileHandle, FileKind, Name};
 use crate::policy::{
     Cursor, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing, Target, Verdict,
 };
@@ -20,7 +21,7 @@ use crate::policy::{
 /// What a name in a directory leads to.
 pub(super) struct Probe {
     /// The inode, if there is one.
-    pub object: Option<(Object, Stat)>,
+    pub there: Option<Opened>,
     /// What holds for it, or would hold for what is made there.
     pub cursor: Cursor,
     /// The same as a verdict.
@@ -30,7 +31,7 @@ pub(super) struct Probe {
 impl Probe {
     /// The kind of what is there.
     pub(super) fn kind(&self) -> Option<FileKind> {
-        self.object.as_ref().map(|(object, _)| object.kind)
+        self.there.as_ref().map(|opened| opened.object.kind)
     }
 }
 
@@ -42,28 +43,32 @@ impl FileSystem {
     pub(super) fn probe(&self, parent: &Seen, name: &Name) -> Result<Probe> {
         let folder = &*parent.folder;
         let by_name = folder.tree.step(parent.cursor, name.as_bytes());
-        let object = {
+        let directory = self.fd(parent)?;
+        let opened = {
             let _as = folder.backing.credentials().assume()?;
-            open_object(parent, name)
+            open_object(folder, &directory, name)
         };
-        let (object, stat) = match object {
-            Ok(found) => found,
+        let opened = match opened {
+            Ok(opened) => opened,
             Err(Error::Backing(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+                if matches!(parent.node.position(), Position::Root) && backing::stat(&directory)?.nlink == 0 {
+                    return Err(self.lost(folder));
+                }
                 self.look_for_moved(parent, by_name, name)?;
                 let verdict = folder.tree.verdict(by_name);
                 return Ok(Probe {
-                    object: None,
+                    there: None,
                     cursor: by_name,
                     verdict,
                 });
             }
             Err(error) => return Err(error),
         };
-        let cursor = self.identify(folder, parent.cursor, by_name, &object, || {
+        let cursor = self.identify(folder, parent.cursor, by_name, &opened.object, || {
             path_below(parent, name)
         })?;
         Ok(Probe {
-            object: Some((object, stat)),
+            there: Some(opened),
             cursor,
             verdict: folder.tree.verdict(cursor),
         })
@@ -75,14 +80,14 @@ impl FileSystem {
         view: &View,
         parent: &Seen,
         name: &Name,
-        object: Object,
+        opened: Opened,
         cursor: Cursor,
     ) -> Arc<Node> {
         let position = Position::Under {
             parent: Arc::clone(&parent.node),
             name: name.as_bytes().into(),
         };
-        self.keep_at(view, &parent.folder, object, position, cursor)
+        self.keep_at(view, &parent.folder, opened, position, cursor)
     }
 
     /// Like [`FileSystem::keep`], at any position.
@@ -90,19 +95,23 @@ impl FileSystem {
         &self,
         view: &View,
         folder: &FolderView,
-        object: Object,
+        opened: Opened,
         position: Position,
         cursor: Cursor,
     ) -> Arc<Node> {
+        let fd = Arc::clone(&opened.fd);
         let found = Found {
             folder: folder.policy.id,
-            object,
+            opened,
             position,
             generation: view.generation,
             cursor,
         };
-        self.nodes
-            .keep(found, |node| self.cursor(view, folder, node).ok())
+        let node = self
+            .nodes
+            .keep(found, |node| self.cursor(view, folder, node).ok());
+        self.shared.descriptors.keep(&node, &fd);
+        node
     }
 
     /// The cursor of a node in this view, from where it was last found.
@@ -265,7 +274,7 @@ impl FileSystem {
     /// # Errors
     /// [`Error::Stale`].
     pub(super) fn verify(&self, view: &View, seen: Seen) -> Result<Seen> {
-        if self.is_in_place(&seen)? {
+        if self.is_in_place(&seen)? || self.is_nameless(&seen) {
             Ok(seen)
         } else {
             self.find_again(view, seen)
@@ -273,27 +282,39 @@ impl FileSystem {
     }
 
     fn is_in_place(&self, seen: &Seen) -> Result<bool> {
-        let _as = seen.folder.backing.credentials().assume()?;
+        let folder = &*seen.folder;
         let mut at = Arc::clone(&seen.node);
         loop {
             match at.position() {
                 Position::Root => return Ok(true),
                 Position::Granted(place) => {
-                    let place = seen.folder.policy.places.get(place);
-                    return Ok(place.is_some_and(|place| still_leads_to(&seen.folder, place, &at.object)));
+                    let place = folder.policy.places.get(place);
+                    let _as = folder.backing.credentials().assume()?;
+                    return Ok(place.is_some_and(|place| still_leads_to(folder, place, &at.object)));
                 }
                 Position::Under { parent, name } => {
                     let name = Name::new(&name).map_err(|_| Error::Stale)?;
-                    let there = backing::stat_at(parent.fd(), &name)
-                        .is_ok_and(|stat| at.object.is(stat.ino, stat.dev));
+                    let directory = self.shared.descriptors.of(folder, &parent)?;
+                    let _as = folder.backing.credentials().assume()?;
+                    let there = leads_to(folder, &directory, &name, &at.object);
                     // Where one verdict holds everywhere in the folder, it does not matter what lies above.
-                    if !there || seen.folder.tree.uniform() {
+                    if !there || folder.tree.uniform() {
                         return Ok(there);
                     }
                     at = parent;
                 }
             }
         }
+    }
+
+    /// Tells whether a file has lost its last name while it is open: then it has no place to be verified at.
+    fn is_nameless(&self, seen: &Seen) -> bool {
+        seen.node.is_open()
+            && !seen.node.is_directory()
+            && self
+                .fd(seen)
+                .and_then(|fd| Ok(backing::stat(&fd)?))
+                .is_ok_and(|stat| stat.nlink == 0)
     }
 
     /// Finds a directory again that was moved, with a process in it, and judges by its new place.
@@ -303,15 +324,15 @@ impl FileSystem {
         }
         let folder = Arc::clone(&seen.folder);
         let root = folder.backing.root()?;
-        let path = relative_path(root, &seen.node.object.fd).ok_or(Error::Stale)?;
-        let (object, _) = object_of(backing::open_beneath(root, std::iter::empty())?)?;
+        let path = relative_path(root, &*self.fd(&seen)?).ok_or(Error::Stale)?;
+        let opened = Opened::of(backing::open_beneath(root, std::iter::empty())?)?;
         let (generation, id) = (view.generation, seen.node.folder);
         let cursor = folder.tree.root();
         // The way-points are nodes that the kernel is never told of.
         let mut node = Arc::new(Node::new(
             super::ids::Ino(0),
             id,
-            object,
+            opened,
             Position::Root,
             generation,
             cursor,
@@ -320,19 +341,19 @@ impl FileSystem {
             let name = Name::new(component).map_err(|_| Error::Stale)?;
             let above = self.seen_node(view, Arc::clone(&node))?;
             let probe = self.probe(&above, &name)?;
-            let (object, _) = probe.object.ok_or(Error::Stale)?;
+            let opened = probe.there.ok_or(Error::Stale)?;
             let position = Position::Under {
                 parent: node,
                 name: component.into(),
             };
-            if object.is(seen.node.object.number, seen.node.object.device) {
+            if opened.object.is(&seen.node.object) {
                 seen.node.found(position, generation, probe.cursor);
                 return self.seen_node(view, seen.node);
             }
             node = Arc::new(Node::new(
                 super::ids::Ino(0),
                 id,
-                object,
+                opened,
                 position,
                 generation,
                 probe.cursor,
@@ -362,8 +383,9 @@ fn still_leads_to(folder: &FolderView, place: &Place, object: &Object) -> bool {
         return false;
     };
     backing::open_beneath(root, place.path.components())
-        .and_then(|fd| backing::stat(&fd))
-        .is_ok_and(|stat| object.is(stat.ino, stat.dev))
+        .map_err(Error::from)
+        .and_then(Opened::of)
+        .is_ok_and(|opened| opened.object.is(object))
 }
 
 /// Where the directory of a place is now; `None` if it is nowhere in the folder.
@@ -376,36 +398,36 @@ fn find_by_handle(folder: &FolderView, place: &Place) -> Result<Option<PlacePath
     else {
         return Ok(None);
     };
-    match backing::open_handle(root, &handle, libc::O_PATH | libc::O_DIRECTORY) {
+    match backing::open_handle(
+        folder.backing.anchor()?,
+        &handle,
+        libc::O_PATH | libc::O_DIRECTORY,
+    ) {
         Ok(directory) => Ok(relative_path(root, &directory)),
         Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-fn open_object(parent: &Seen, name: &Name) -> Result<(Object, Stat)> {
-    let (object, stat) = object_of(backing::open_path(parent.node.fd(), name)?)?;
-    // Other file systems mounted below are not entered.
-    if object.device != parent.folder.backing.root_stat()?.dev {
+fn open_object(folder: &FolderView, directory: &OwnedFd, name: &Name) -> Result<Opened> {
+    let opened = Opened::of(backing::open_path(directory, name)?)?;
+    // What is mounted below is not entered, be it another file system or another part of the same.
+    let root = folder.backing.root_stat()?;
+    if (opened.stat.dev, opened.stat.mount) != (root.dev, root.mount) {
         return Err(Refusal::Access.into());
     }
-    Ok((object, stat))
+    Ok(opened)
 }
 
-/// The inode behind an `O_PATH` descriptor.
-pub(super) fn object_of(fd: std::os::fd::OwnedFd) -> Result<(Object, Stat)> {
-    let stat = backing::stat(&fd)?;
-    let handle = backing::handle(&fd)?;
-    Ok((
-        Object {
-            fd,
-            handle,
-            kind: stat.kind,
-            number: stat.ino,
-            device: stat.dev,
-        },
-        stat,
-    ))
+/// Tells whether a name in a directory leads to an inode.
+fn leads_to(folder: &FolderView, directory: &OwnedFd, name: &Name, object: &Object) -> bool {
+    match &object.handle {
+        Some(handle) => backing::handle_at(directory, name).is_ok_and(|(there, mount)| {
+            there == *handle && folder.backing.root_stat().is_ok_and(|root| root.mount == mount)
+        }),
+        None => backing::stat_at(directory, name)
+            .is_ok_and(|stat| (stat.ino, stat.dev) == (object.number, object.device)),
+    }
 }
 
 /// The path of a node in its folder, by where it was last found.
@@ -439,7 +461,7 @@ pub(super) fn path_below(parent: &Seen, name: &Name) -> Option<PlacePath> {
     parent.path()?.join(name.as_bytes()).ok()
 }
 
-fn relative_path(root: std::os::fd::BorrowedFd<'_>, fd: &std::os::fd::OwnedFd) -> Option<PlacePath> {
+fn relative_path(root: BorrowedFd<'_>, fd: &OwnedFd) -> Option<PlacePath> {
     use std::os::unix::ffi::OsStrExt;
     let root = backing::path_of(root).ok()?;
     let path = backing::path_of(fd).ok()?;

@@ -1,9 +1,10 @@
 //! One file, directory or other entry as a mount knows it: a backing inode seen under one set of rules.
 //!
-//! A node holds the inode itself (an `O_PATH` descriptor, so that its number is not used again) and the position
-//! it was last found at. The position decides which rules hold; the descriptor decides what is touched.
+//! A node knows its inode by its file handle, and the position it was last found at. The position decides which
+//! rules hold; the inode decides what is touched. The descriptor to touch it by may be let go and opened anew (see
+//! [`super::descriptors`]).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,14 +12,12 @@ use parking_lot::Mutex;
 
 use super::ids::Ino;
 use super::locks::NodeLocks;
-use crate::backing::{FileHandle, FileKind};
+use crate::backing::{FileHandle, FileKind, Stat};
 use crate::policy::{Cursor, FolderId, PlaceId};
 
 /// An inode of a backing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Object {
-    /// An `O_PATH` descriptor of it.
-    pub fd: OwnedFd,
     /// Its file handle, where the backing has such.
     pub handle: Option<FileHandle>,
     /// What it is.
@@ -31,11 +30,36 @@ pub struct Object {
 
 impl Object {
     /// Tells whether both are one inode.
-    ///
-    /// Numbers suffice: a held descriptor keeps its inode from being freed and its number from being given anew.
-    pub fn is(&self, number: u64, device: u64) -> bool {
-        self.number == number && self.device == device
+    pub fn is(&self, other: &Self) -> bool {
+        // Where there is no handle, the numbers suffice: the node's descriptor is held as long as the node, and
+        // keeps its number from being given anew.
+        let numbers = self.number == other.number && self.device == other.device;
+        match (&self.handle, &other.handle) {
+            (Some(one), Some(other)) => numbers && one == other,
+            _ => numbers,
+        }
     }
+}
+
+/// An inode that was just opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// An `O_PATH` descriptor of it.
+    pub fd: Arc<OwnedFd>,
+    /// Which it is.
+    pub object: Object,
+    /// Its attributes.
+    pub stat: Stat,
+}
+
+/// A node's descriptor, while it has one.
+#[derive(Debug)]
+pub(super) struct Descriptor {
+    pub(super) fd: Option<Arc<OwnedFd>>,
+    /// Whether it stands in the queue of those that may be let go.
+    pub(super) queued: bool,
+    /// Whether it was used since it was last considered.
+    pub(super) used: bool,
 }
 
 /// Where a node was last found.
@@ -72,6 +96,7 @@ pub struct Node {
     pub object: Object,
     /// Locks that clients of this mount hold on it.
     pub locks: NodeLocks,
+    pub(super) descriptor: Mutex<Descriptor>,
     position: Mutex<Position>,
     standing: Mutex<Standing>,
     lookups: AtomicU64,
@@ -82,7 +107,7 @@ impl Node {
     pub(super) fn new(
         ino: Ino,
         folder: FolderId,
-        object: Object,
+        opened: Opened,
         position: Position,
         generation: u64,
         cursor: Cursor,
@@ -90,18 +115,18 @@ impl Node {
         Self {
             ino,
             folder,
-            object,
+            object: opened.object,
             locks: NodeLocks::default(),
+            descriptor: Mutex::new(Descriptor {
+                fd: Some(opened.fd),
+                queued: false,
+                used: true,
+            }),
             position: Mutex::new(position),
             standing: Mutex::new(Standing { generation, cursor }),
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
         }
-    }
-
-    /// The `O_PATH` descriptor of the inode.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.object.fd.as_fd()
     }
 
     /// Where it was last found.

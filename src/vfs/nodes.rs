@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::ids::Ino;
-use super::node::{Node, Object, Position};
+use super::node::{Node, Object, Opened, Position};
 use crate::policy::{Cursor, FolderId};
 
 const SHARDS: usize = 32;
@@ -27,7 +27,7 @@ pub struct Found {
     /// The folder.
     pub folder: FolderId,
     /// The inode.
-    pub object: Object,
+    pub opened: Opened,
     /// Where.
     pub position: Position,
     /// The policy's generation that `cursor` belongs to.
@@ -61,19 +61,19 @@ impl Nodes {
     pub fn keep(&self, found: Found, known: impl Fn(&Arc<Node>) -> Option<Cursor>) -> Arc<Node> {
         let Found {
             folder,
-            object,
+            opened,
             position,
             generation,
             cursor,
         } = found;
         // Without a family number a node cannot be found again by its inode: such are rare, and each is new.
-        let Some(base) = Ino::of(folder, object.number) else {
-            let node = Node::new(self.count_up(), folder, object, position, generation, cursor);
+        let Some(base) = Ino::of(folder, opened.object.number) else {
+            let node = Node::new(self.count_up(), folder, opened, position, generation, cursor);
             node.looked_up();
             return self.insert(node);
         };
         let relatives = self.shard(base).read().get(&base).cloned().unwrap_or_default();
-        let same = |node: &Node| node.object.is(object.number, object.device);
+        let same = |node: &Node| node.object.is(&opened.object);
         let known = relatives
             .iter()
             .find(|node| same(node) && known(node) == Some(cursor));
@@ -105,11 +105,11 @@ impl Nodes {
             .find(|&ino| family.iter().all(|node| node.ino != ino));
         let Some(ino) = ino else {
             drop(shard);
-            let node = Node::new(self.count_up(), folder, object, position, generation, cursor);
+            let node = Node::new(self.count_up(), folder, opened, position, generation, cursor);
             node.looked_up();
             return self.insert(node);
         };
-        let node = Arc::new(Node::new(ino, folder, object, position, generation, cursor));
+        let node = Arc::new(Node::new(ino, folder, opened, position, generation, cursor));
         node.looked_up();
         family.push(Arc::clone(&node));
         node
@@ -121,7 +121,7 @@ impl Nodes {
             return self
                 .all()
                 .into_iter()
-                .filter(|node| node.object.is(object.number, object.device))
+                .filter(|node| node.object.is(object))
                 .collect();
         };
         self.shard(base).read().get(&base).cloned().unwrap_or_default()

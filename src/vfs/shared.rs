@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::backing::Backing;
+use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
 use super::invalidate::Invalidator;
 use super::steward::Steward;
@@ -36,6 +37,7 @@ pub struct Shared {
     changing: Mutex<Pending>,
     mounts: Mutex<Vec<Weak<FileSystem>>>,
     invalidator: Invalidator,
+    pub(super) descriptors: Descriptors,
 }
 
 /// Changes of places that the store may not have seen yet; a snapshot of the store is brought up to date with them.
@@ -45,8 +47,8 @@ struct Pending {
 }
 
 impl Shared {
-    /// Starts with no folder at all.
-    pub fn new(steward: Arc<dyn Steward>) -> Arc<Self> {
+    /// Starts with no folder at all. `descriptors` is how many open files nodes may take.
+    pub fn new(steward: Arc<dyn Steward>, descriptors: usize) -> Arc<Self> {
         Arc::new(Self {
             steward,
             published: ArcSwap::from_pointee(Published {
@@ -58,6 +60,7 @@ impl Shared {
             changing: Mutex::default(),
             mounts: Mutex::default(),
             invalidator: Invalidator::start(),
+            descriptors: Descriptors::new(descriptors),
         })
     }
 

@@ -1,7 +1,5 @@
 //! What the file system asks of the daemon around it.
 
-use std::io;
-
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
 
 /// The daemon, as the file system sees it.
@@ -22,6 +20,6 @@ pub trait Steward: Send + Sync + 'static {
     /// Keeps what became of the target of a line, in order that a restart knows it.
     fn place_changed(&self, folder: FolderId, place: PlaceId, change: PlaceChange);
 
-    /// Notes that a folder's backing directory answers no more.
-    fn backing_lost(&self, folder: FolderId, error: &io::Error);
+    /// Notes that a folder's backing directory was removed.
+    fn backing_lost(&self, folder: FolderId);
 }

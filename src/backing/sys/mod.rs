@@ -33,7 +33,15 @@ pub(super) fn statx(directory: BorrowedFd<'_>, path: &CStr, flags: i32) -> io::R
 pub(super) fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is empty and ends in NUL, and the kernel writes one struct statx.
-    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, 0, stat.as_mut_ptr()) })?;
+    check(unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            0,
+            stat.as_mut_ptr(),
+        )
+    })?;
     // SAFETY: all bit patterns are valid, and it was zeroed.
     Ok(unsafe { stat.assume_init() }.stx_mnt_id)
 }
@@ -45,8 +53,8 @@ struct Handle {
     handle: [u8; MAX_HANDLE],
 }
 
-/// `name_to_handle_at(2)` of an open file: type and bytes.
-pub(super) fn name_to_handle(fd: BorrowedFd<'_>) -> io::Result<Box<[u8]>> {
+/// `name_to_handle_at(2)`: type and bytes, and the number of the mount. An empty name means the open file itself.
+pub(super) fn name_to_handle(fd: BorrowedFd<'_>, name: &CStr) -> io::Result<(Box<[u8]>, u64)> {
     let mut handle = Handle {
         bytes: MAX_HANDLE as u32,
         kind: 0,
@@ -58,16 +66,15 @@ pub(super) fn name_to_handle(fd: BorrowedFd<'_>) -> io::Result<Box<[u8]>> {
         libc::syscall(
             libc::SYS_name_to_handle_at,
             fd.as_raw_fd(),
-            c"".as_ptr(),
+            name.as_ptr(),
             &raw mut handle,
             &raw mut mount,
-            libc::AT_EMPTY_PATH,
+            if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 },
         )
     })?;
     let length = (handle.bytes as usize).min(MAX_HANDLE);
-    Ok([&handle.kind.to_le_bytes()[..], &handle.handle[..length]]
-        .concat()
-        .into())
+    let handle = [&handle.kind.to_le_bytes()[..], &handle.handle[..length]].concat();
+    Ok((handle.into(), u64::from(mount.unsigned_abs())))
 }
 
 /// `open_by_handle_at(2)` of what [`name_to_handle`] gave.

@@ -1,6 +1,6 @@
 //! getattr, setattr, access.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::open::revoked;
@@ -60,7 +60,7 @@ impl FileSystem {
                 .filter(|file| file.node.ino == ino);
             let stat = match file {
                 Some(file) => backing::stat(file.fd())?,
-                None => backing::stat(seen.node.fd())?,
+                None => backing::stat(&self.fd(&seen)?)?,
             };
             Ok(self.attr(&seen, &stat))
         })
@@ -84,7 +84,8 @@ impl FileSystem {
             } else {
                 self.verify(view, seen)?
             };
-            let stat = backing::stat(seen.node.fd())?;
+            let fd = self.fd(&seen)?;
+            let stat = backing::stat(&fd)?;
             let bare = self.is_bare(&seen) && (self.options.default_permissions || caller.uid == 0);
             let foreign = !bare && self.options.own.is_none() && changes_owner(set, &stat);
             let judged = self.authorize(&Operation::SetAttr {
@@ -93,8 +94,8 @@ impl FileSystem {
             });
             let writable = file.as_ref().is_some_and(|file| file.writable);
             judged.map_err(|error| if writable { revoked_write(error) } else { error })?;
-            self.set_judged(&seen, set, &stat, file.as_ref(), bare)?;
-            Ok(self.attr(&seen, &backing::stat(seen.node.fd())?))
+            self.set_judged(&seen, fd.as_fd(), set, &stat, file.as_ref(), bare)?;
+            Ok(self.attr(&seen, &backing::stat(&fd)?))
         })
     }
 
@@ -119,7 +120,7 @@ impl FileSystem {
                 write: mask.write,
                 execute: mask.execute,
             })?;
-            if mask.execute && !directory && backing::stat(seen.node.fd())?.mode & 0o111 == 0 {
+            if mask.execute && !directory && backing::stat(&self.fd(&seen)?)?.mode & 0o111 == 0 {
                 return Err(crate::policy::Refusal::Access.into());
             }
             Ok(())
@@ -129,6 +130,7 @@ impl FileSystem {
     fn set_judged(
         &self,
         seen: &Seen,
+        fd: BorrowedFd<'_>,
         set: SetAttr,
         stat: &Stat,
         file: Option<&Arc<OpenFile>>,
@@ -139,19 +141,17 @@ impl FileSystem {
             match file {
                 Some(file) if file.writable => backing::truncate(file.fd(), size)?,
                 // O_TRUNC comes with O_RDONLY too.
-                Some(_) | None => {
-                    backing::truncate(backing::reopen(seen.node.fd(), libc::O_WRONLY)?.as_fd(), size)?
-                }
+                Some(_) | None => backing::truncate(backing::reopen(fd, libc::O_WRONLY)?.as_fd(), size)?,
             }
         }
         if bare && (set.uid.is_some() || set.gid.is_some()) {
-            backing::chown(seen.node.fd(), set.uid, set.gid)?;
+            backing::chown(fd, set.uid, set.gid)?;
         }
         if let Some(mode) = set.mode {
-            backing::chmod(seen.node.fd(), self.changed_mode(seen, mode, stat))?;
+            backing::chmod(fd, self.changed_mode(seen, mode, stat))?;
         }
         if set.atime.is_some() || set.mtime.is_some() {
-            backing::utimens(seen.node.fd(), set.atime, set.mtime)?;
+            backing::utimens(fd, set.atime, set.mtime)?;
         }
         Ok(())
     }

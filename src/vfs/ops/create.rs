@@ -1,6 +1,6 @@
 //! create, mknod, mkdir, symlink: what makes a new name.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::lookup::parse_name;
 use super::open::opening;
@@ -31,10 +31,10 @@ impl FileSystem {
         self.with_view(|view| {
             let (parent, probe) = self.creation(view, parent, &name)?;
             // Another was quicker than the kernel's lookup: then this is an opening.
-            if flags & libc::O_EXCL == 0 && probe.object.is_some() && probe.verdict.sees() {
+            if flags & libc::O_EXCL == 0 && probe.there.is_some() && probe.verdict.sees() {
                 return self.open_found(view, &parent, &name, probe, flags);
             }
-            self.authorize(&making(&parent, &probe, FileKind::Regular))?;
+            self.authorize(&making(&parent, &probe, false))?;
             let mode = self.shown_bits(&parent, mode);
             self.make(&parent, caller, |directory| {
                 Ok(drop(backing::create(
@@ -56,16 +56,17 @@ impl FileSystem {
         })
     }
 
-    /// Makes a regular file, a FIFO or a socket.
+    /// Makes a regular file, a FIFO, a socket or a device.
     ///
     /// # Errors
-    /// Like [`FileSystem::create`]; EPERM for devices.
+    /// Like [`FileSystem::create`]; EPERM for devices, but in a folder that is served bare.
     pub fn mknod(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32, rdev: u32) -> Result<Entry> {
         let name = parse_name(name)?;
         let kind = FileKind::from_mode(mode).unwrap_or(FileKind::Regular);
         self.with_view(|view| {
             let (parent, probe) = self.creation(view, parent, &name)?;
-            self.authorize(&making(&parent, &probe, kind))?;
+            let device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
+            self.authorize(&making(&parent, &probe, device && !self.is_bare(&parent)))?;
             let mode = self.shown_bits(&parent, mode);
             self.make(&parent, caller, |directory| {
                 Ok(backing::mknod(directory, &name, kind, mode, rdev)?)
@@ -82,7 +83,7 @@ impl FileSystem {
         let name = parse_name(name)?;
         self.with_view(|view| {
             let (parent, probe) = self.creation(view, parent, &name)?;
-            self.authorize(&making(&parent, &probe, FileKind::Directory))?;
+            self.authorize(&making(&parent, &probe, false))?;
             let mode = self.shown_bits(&parent, mode);
             self.make(&parent, caller, |directory| {
                 Ok(backing::mkdir(directory, &name, mode)?)
@@ -99,7 +100,7 @@ impl FileSystem {
         let name = parse_name(name)?;
         self.with_view(|view| {
             let (parent, probe) = self.creation(view, parent, &name)?;
-            self.authorize(&making(&parent, &probe, FileKind::Symlink))?;
+            self.authorize(&making(&parent, &probe, false))?;
             self.make(&parent, caller, |directory| {
                 Ok(backing::symlink(content, directory, &name)?)
             })?;
@@ -129,8 +130,9 @@ impl FileSystem {
         caller: Caller,
         make: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
+        let fd = self.fd(parent)?;
         let _as = self.maker(parent, caller).assume()?;
-        make(parent.node.fd())
+        make(fd.as_fd())
     }
 
     /// Whose a new entry becomes.
@@ -190,12 +192,12 @@ impl FileSystem {
     }
 }
 
-fn making(parent: &Seen, probe: &Probe, kind: FileKind) -> Operation {
+fn making(parent: &Seen, probe: &Probe, device: bool) -> Operation {
     Operation::Make {
         parent: parent.verdict,
         name: probe.verdict,
-        occupied: probe.object.is_some(),
-        device: matches!(kind, FileKind::CharDevice | FileKind::BlockDevice),
+        occupied: probe.there.is_some(),
+        device,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::vfs::error::Result;
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::handles::{Listed, Listing, OpenDirectory};
 use crate::vfs::ids::{Fh, Ino};
-use crate::vfs::node::Position;
+use crate::vfs::node::{Opened, Position};
 use crate::vfs::view::View;
 
 /// Takes the entries of a listing; tells whether it is full, in which case the entry given was not taken.
@@ -84,8 +84,9 @@ impl FileSystem {
             };
             let seen = self.seen_node(view, Arc::clone(node))?;
             self.authorize(&Operation::List(seen.verdict))?;
+            let path = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            let fd = backing::reopen(seen.node.fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
+            let fd = backing::reopen(&path, libc::O_RDONLY | libc::O_DIRECTORY)?;
             Ok(backing::sync(std::os::fd::AsFd::as_fd(&fd), data_only)?)
         })
     }
@@ -183,8 +184,9 @@ impl FileSystem {
     fn list_all(&self, seen: &Seen, entries: &mut Vec<Listed>) -> Result<()> {
         let folder = &*seen.folder;
         let mut stream = {
+            let path = self.fd(seen)?;
             let _as = folder.backing.credentials().assume()?;
-            DirStream::open(seen.node.fd())?
+            DirStream::open(&path)?
         };
         // Without lines below the root, no name can differ from its directory.
         let uniform = folder.tree.uniform();
@@ -207,11 +209,11 @@ impl FileSystem {
         for (name, _) in seen.folder.tree.leads_on(seen.cursor) {
             let Ok(name) = Name::new(name) else { continue };
             let probe = self.probe(seen, &name)?;
-            let Some((object, _)) = &probe.object else {
+            let Some(Opened { fd, object, .. }) = &probe.there else {
                 continue;
             };
             if !shows(seen, &probe.verdict, probe.cursor)
-                || probe.verdict.corridor && !leads_somewhere(&seen.folder, probe.cursor, &object.fd)
+                || probe.verdict.corridor && !leads_somewhere(&seen.folder, probe.cursor, fd)
             {
                 continue;
             }
@@ -228,11 +230,11 @@ impl FileSystem {
     fn still_shown(&self, seen: &Seen, name: &[u8]) -> Result<bool> {
         let name = parse_name(name)?;
         let probe = self.probe(seen, &name)?;
-        let Some((object, _)) = &probe.object else {
+        let Some(Opened { fd, .. }) = &probe.there else {
             return Ok(false);
         };
         Ok(shows(seen, &probe.verdict, probe.cursor)
-            && (!probe.verdict.corridor || leads_somewhere(&seen.folder, probe.cursor, &object.fd)))
+            && (!probe.verdict.corridor || leads_somewhere(&seen.folder, probe.cursor, fd)))
     }
 
     fn tell_top(

@@ -1,6 +1,8 @@
 //! link, readlink.
 
 use super::lookup::parse_name;
+use std::os::fd::AsFd;
+
 use crate::backing;
 use crate::policy::{Operation, Refusal};
 use crate::vfs::attr::Entry;
@@ -37,12 +39,13 @@ impl FileSystem {
                 source: source.verdict,
                 parent: parent.verdict,
                 name: probe.verdict,
-                occupied: probe.object.is_some(),
+                occupied: probe.there.is_some(),
                 same_zone,
             })?;
             {
+                let (file, directory) = (self.fd(&source)?, self.fd(&parent)?);
                 let _as = parent.folder.backing.credentials().assume()?;
-                backing::link(source.node.fd(), parent.node.fd(), &name)?;
+                backing::link(file.as_fd(), directory.as_fd(), &name)?;
             }
             Ok(self.made(view, &parent, &name)?.1)
         })
@@ -56,8 +59,9 @@ impl FileSystem {
         self.with_view(|view| {
             let seen = self.seen(view, ino)?;
             self.authorize(&Operation::Read(seen.verdict))?;
+            let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            Ok(backing::readlink(seen.node.fd())?)
+            Ok(backing::readlink(&fd)?)
         })
     }
 }

@@ -18,7 +18,8 @@ impl FileSystem {
     /// EACCES without the right that the lock needs; those of `fcntl_locking(2)`.
     pub fn getlk(&self, fh: Fh, owner: LockOwner, lock: Lock) -> Result<Option<Lock>> {
         let (seen, file) = self.judge_lock(fh, lock)?;
-        file.node.locks.test(owner, lock, || open_for(&seen, lock))
+        let fd = self.fd(&seen)?;
+        file.node.locks.test(owner, lock, || open_for(&seen, &fd, lock))
     }
 
     /// Takes, changes or gives back a lock. With `wait` it is `done` that gets the outcome, at once or later, in
@@ -32,11 +33,14 @@ impl FileSystem {
         wait: bool,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) {
-        let (seen, file) = match self.judge_lock(fh, lock) {
-            Ok(judged) => judged,
+        let (seen, file, fd) = match self.judge_lock(fh, lock) {
+            Ok((seen, file)) => match self.fd(&seen) {
+                Ok(fd) => (seen, file, fd),
+                Err(error) => return done(Err(error)),
+            },
             Err(error) => return done(Err(error)),
         };
-        let outcome = file.node.locks.set(owner, lock, || open_for(&seen, lock));
+        let outcome = file.node.locks.set(owner, lock, || open_for(&seen, &fd, lock));
         if lock.kind != LockKind::Write {
             // Others may have what was given back, or what was a write lock before.
             self.waiters.wake();
@@ -44,7 +48,7 @@ impl FileSystem {
         match outcome {
             Err(Error::Locked) if wait => {
                 let node = Arc::clone(&file.node);
-                let attempt = on_node(node, owner, lock, move || open_for(&seen, lock));
+                let attempt = on_node(node, owner, lock, move || open_for(&seen, &fd, lock));
                 self.waiters.wait(caller.pid, attempt, done);
             }
             outcome => done(outcome),
@@ -68,11 +72,11 @@ impl FileSystem {
 }
 
 /// Opens the backing for a lock: a lock of one's own needs a file of one's own.
-fn open_for(seen: &Seen, lock: Lock) -> Result<OwnedFd> {
+fn open_for(seen: &Seen, fd: &OwnedFd, lock: Lock) -> Result<OwnedFd> {
     let _as = seen.folder.backing.credentials().assume()?;
     // Both kinds of lock may follow each other on one open file.
-    match backing::reopen(seen.node.fd(), libc::O_RDWR) {
-        Err(_) if lock.kind == LockKind::Read => Ok(backing::reopen(seen.node.fd(), libc::O_RDONLY)?),
+    match backing::reopen(fd, libc::O_RDWR) {
+        Err(_) if lock.kind == LockKind::Read => Ok(backing::reopen(fd, libc::O_RDONLY)?),
         opened => Ok(opened?),
     }
 }

@@ -9,8 +9,8 @@ use crate::vfs::attr::Entry;
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::{Probe, object_of};
-use crate::vfs::node::Position;
+use crate::vfs::locate::Probe;
+use crate::vfs::node::{Opened, Position};
 use crate::vfs::view::{FolderView, View};
 
 impl FileSystem {
@@ -55,15 +55,19 @@ impl FileSystem {
     ) -> Result<(Seen, Stat)> {
         let place = folder.policy.places.get(entry.place);
         let granted = place.filter(|place| !place.path.is_root());
-        let (object, stat) = object_of(open_granted(folder, granted.map(|place| &place.path))?)?;
+        let opened = Opened::of(open_granted(folder, granted.map(|place| &place.path))?)?;
+        let stat = opened.stat;
+        if granted.is_none() && stat.nlink == 0 {
+            return Err(self.lost(folder));
+        }
         let (position, cursor) = match granted {
             None => (Position::Root, folder.tree.root()),
             Some(place) => (
                 Position::Granted(place.id),
-                self.granted(folder, place.id, &object)?,
+                self.granted(folder, place.id, &opened.object)?,
             ),
         };
-        let node = self.keep_at(view, folder, object, position, cursor);
+        let node = self.keep_at(view, folder, opened, position, cursor);
         let verdict = folder.tree.verdict(cursor);
         Ok((
             Seen {
@@ -104,18 +108,19 @@ impl FileSystem {
         probe: Probe,
     ) -> Result<Option<(Seen, Stat)>> {
         let Probe {
-            object,
+            there,
             cursor,
             verdict,
         } = probe;
-        let Some((object, stat)) = object else {
+        let Some(opened) = there else {
             return Ok(None);
         };
+        let stat = opened.stat;
         let folder = &parent.folder;
-        if verdict.corridor && !leads_somewhere(folder, cursor, &object.fd) {
+        if verdict.corridor && !leads_somewhere(folder, cursor, &opened.fd) {
             return Ok(None);
         }
-        let node = self.keep(view, parent, name, object, cursor);
+        let node = self.keep(view, parent, name, opened, cursor);
         Ok(Some((
             Seen {
                 node,

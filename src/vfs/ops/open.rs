@@ -27,8 +27,9 @@ impl FileSystem {
 
     /// Opens what was judged.
     pub(super) fn open_judged(&self, seen: &Seen, flags: i32) -> Result<Fh> {
+        let path = self.fd(seen)?;
         let _as = seen.folder.backing.credentials().assume()?;
-        let fd = backing::reopen(seen.node.fd(), flags & (PASSED_ON | libc::O_TRUNC))?;
+        let fd = backing::reopen(&path, flags & (PASSED_ON | libc::O_TRUNC))?;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
         Ok(self.handles.open_file(&seen.node, fd, writable))
     }

@@ -35,7 +35,7 @@ impl FileSystem {
             };
             let probe = self.probe(&parent, &name)?;
             let leads = parent.folder.tree.leads(probe.cursor);
-            let Some((object, _)) = &probe.object else {
+            let Some(kind) = probe.kind() else {
                 self.authorize(&Operation::LookUp {
                     parent: parent.verdict,
                     entry: probe.verdict,
@@ -43,8 +43,8 @@ impl FileSystem {
                 })?;
                 return Err(Refusal::NotFound.into());
             };
-            let below = object.kind != FileKind::Directory
-                || parent.folder.tree.all_below(probe.cursor, Right::Delete);
+            let below =
+                kind != FileKind::Directory || parent.folder.tree.all_below(probe.cursor, Right::Delete);
             self.authorize(&Operation::Remove {
                 parent: parent.verdict,
                 entry: probe.verdict,
@@ -56,11 +56,12 @@ impl FileSystem {
 
     fn remove_judged(&self, parent: &Seen, name: &backing::Name, directory: bool) -> Result<()> {
         {
+            let fd = self.fd(parent)?;
             let _as = parent.folder.backing.credentials().assume()?;
             if directory {
-                backing::rmdir(parent.node.fd(), name)?;
+                backing::rmdir(&fd, name)?;
             } else {
-                backing::unlink(parent.node.fd(), name)?;
+                backing::unlink(&fd, name)?;
             }
         }
         // What is made there again is not what the line was made for: the line raises nothing from now on.

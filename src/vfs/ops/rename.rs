@@ -7,7 +7,7 @@ use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
 use crate::vfs::locate::{Probe, path_below};
-use crate::vfs::node::Position;
+use crate::vfs::node::{Opened, Position};
 use crate::vfs::view::View;
 
 /// The flags of `renameat2(2)`.
@@ -61,7 +61,7 @@ impl FileSystem {
                 directory: kind == FileKind::Directory,
                 new_parent: new_parent.verdict,
                 target: target.verdict,
-                occupied: target.object.is_some(),
+                occupied: target.there.is_some(),
                 same_directory: parent.node.ino == new_parent.node.ino,
                 same_folder: parent.node.folder == new_parent.node.folder,
                 below: below(&entry) && below(&target),
@@ -91,12 +91,13 @@ impl FileSystem {
         self.note_bearer(parent, name, entry);
         self.note_bearer(new_parent, new_name, target);
         {
+            let (from, to) = (self.fd(parent)?, self.fd(new_parent)?);
             let _as = parent.folder.backing.credentials().assume()?;
             let flags = backing::RenameFlags {
                 no_replace: flags.no_replace,
                 exchange: flags.exchange,
             };
-            backing::rename(parent.node.fd(), name, new_parent.node.fd(), new_name, flags)?;
+            backing::rename(&from, name, &to, new_name, flags)?;
         }
         self.follow(parent, name, entry, new_parent, new_name);
         if flags.exchange {
@@ -109,7 +110,9 @@ impl FileSystem {
 
     /// Lets nodes and lines follow what was renamed.
     fn follow(&self, parent: &Seen, name: &Name, entry: &Probe, new_parent: &Seen, new_name: &Name) {
-        let Some((object, _)) = &entry.object else { return };
+        let Some(Opened { object, .. }) = &entry.there else {
+            return;
+        };
         for node in self.nodes.of_inode(parent.node.folder, object) {
             let was_here = matches!(
                 node.position(),
@@ -141,9 +144,9 @@ impl FileSystem {
             return;
         }
         let handle = probe
-            .object
+            .there
             .as_ref()
-            .and_then(|(object, _)| object.handle.as_ref());
+            .and_then(|opened| opened.object.handle.as_ref());
         let place = path_below(parent, name).and_then(|path| places.find(&path));
         let (Some(handle), Some(place)) = (handle, place) else {
             return;

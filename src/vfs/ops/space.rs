@@ -22,7 +22,7 @@ impl FileSystem {
                 });
             };
             self.authorize(&Operation::Look(seen.verdict))?;
-            Ok(backing::statfs(seen.node.fd())?)
+            Ok(backing::statfs(&self.fd(&seen)?)?)
         })
     }
 }

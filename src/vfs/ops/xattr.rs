@@ -2,6 +2,8 @@
 //!
 //! ACLs would be a second set of rules beside those of lendfs; `security.` and `trusted.` are the system's.
 
+use std::os::fd::AsFd;
+
 use crate::backing;
 use crate::policy::Operation;
 use crate::vfs::error::Result;
@@ -34,9 +36,10 @@ impl FileSystem {
                 entry: seen.verdict,
                 user: name.starts_with(USER),
             })?;
+            let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
             Ok(backing::set_xattr(
-                seen.node.fd(),
+                fd.as_fd(),
                 name,
                 value,
                 flags.create,
@@ -59,8 +62,9 @@ impl FileSystem {
                 entry: seen.verdict,
                 user: name.starts_with(USER),
             })?;
+            let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            Ok(backing::remove_xattr(seen.node.fd(), name)?)
+            Ok(backing::remove_xattr(fd.as_fd(), name)?)
         })
     }
 
@@ -78,8 +82,9 @@ impl FileSystem {
                 entry: seen.verdict,
                 user: name.starts_with(USER),
             })?;
+            let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            Ok(backing::get_xattr(seen.node.fd(), name)?)
+            Ok(backing::get_xattr(fd.as_fd(), name)?)
         })
     }
 
@@ -94,8 +99,9 @@ impl FileSystem {
                 return Ok(Vec::new());
             };
             self.authorize(&Operation::Read(seen.verdict))?;
+            let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            let all = backing::list_xattr(seen.node.fd())?;
+            let all = backing::list_xattr(fd.as_fd())?;
             Ok(all
                 .split_inclusive(|&byte| byte == 0)
                 .filter(|name| name.starts_with(USER))
