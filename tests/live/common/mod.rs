@@ -1,0 +1,57 @@
+//! What the tests on live mounts share.
+
+pub mod users;
+pub mod world;
+
+use std::io;
+use std::path::Path;
+
+pub use users::{BOB, CARA, DAN, OLGA, ROOT, STAFF, User};
+pub use world::World;
+
+/// The outcome of a system call: `ok`, or the name of the errno.
+pub fn word<T>(outcome: Result<T, impl Into<io::Error>>) -> String {
+    match outcome {
+        Ok(_) => "ok".into(),
+        Err(error) => {
+            let error: io::Error = error.into();
+            format!(
+                "{:?}",
+                nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0))
+            )
+        }
+    }
+}
+
+/// The names in a directory, sorted.
+pub fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Makes files and directories (with a `/` at the end) below a backing directory, as their owner would.
+pub fn plant(backing: &Path, entries: &[&str]) {
+    for entry in entries {
+        let path = backing.join(entry);
+        let directory = entry.ends_with('/');
+        let parent = if directory { &path } else { path.parent().unwrap() };
+        std::fs::create_dir_all(parent).unwrap();
+        if !directory {
+            std::fs::write(&path, format!("content of {entry}\n")).unwrap();
+        }
+    }
+    own(backing, OLGA);
+}
+
+fn own(path: &Path, user: User) {
+    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            own(&entry.unwrap().path(), user);
+        }
+    }
+}

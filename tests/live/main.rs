@@ -1,0 +1,11 @@
+//! Live mounts: a real daemon, real users, real system calls.
+//!
+//! Needs root and /dev/fuse. Where these are missing the tests say SKIP; with `LENDFS_TEST_MOUNTS=require` they
+//! fail instead.
+
+#![allow(missing_docs, unreachable_pub, reason = "tests have no callers")]
+
+mod common;
+
+mod cases;
+mod table;
