@@ -348,7 +348,9 @@ impl FileSystem {
             };
             if opened.object.is(&seen.node.object) {
                 seen.node.found(position, generation, probe.cursor);
-                return self.seen_node(view, seen.node);
+                // What lies below it was judged by its old place: all is asked anew.
+                self.shared.renew();
+                return Err(Error::PlacesMoved);
             }
             node = Arc::new(Node::new(
                 super::ids::Ino(0),

@@ -8,4 +8,6 @@
 mod common;
 
 mod cases;
+mod immediate;
 mod table;
+mod tied;

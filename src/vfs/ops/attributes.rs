@@ -64,6 +64,8 @@ impl FileSystem {
             };
             Ok(self.attr(&seen, &stat))
         })
+        // The kernel asks with the handle before it reads from its cache.
+        .map_err(|error| if fh.is_some() { revoked(error) } else { error })
     }
 
     /// Changes attributes; all or, if the backing fails in between, those before the failure.
