@@ -7,9 +7,10 @@ use super::resolve::Found;
 use super::server::Run;
 use crate::control::wire::quoted;
 use crate::control::{answers as answer, requests};
-use crate::policy::authority::Denied;
+use crate::policy::authority::{Actor, Denied};
 use crate::policy::{
-    Decided, Inheritance, Level, LineKind, LineLevel, PlacePath, Principal, Subject, Target, explain,
+    Decided, FolderPolicy, Inheritance, Level, LineKind, LineLevel, PlacePath, Principal, Subject, Target,
+    explain,
 };
 use crate::store::InvitationState;
 
@@ -63,6 +64,7 @@ impl Run for requests::Permissions {
         let found = core.find_place(caller, &self.folder)?;
         let policy = core.policy(&found.folder)?;
         let actor = core.actor(caller, &policy)?;
+        core.must_be_known(&actor, &policy, &found)?;
         // Whoever administers some place in it is shown those places.
         let shown = |path: &PlacePath| path.starts_with(&found.path) && actor.inspects(path).is_ok();
         let mut permissions = answer::Permissions::default();
@@ -122,14 +124,10 @@ impl Run for requests::Explain {
             None => caller.account.clone(),
         };
         let actor = core.actor(caller, &policy)?;
+        core.must_be_known(&actor, &policy, &found)?;
         match actor.inspects(&found.path) {
             Ok(()) => {}
-            Err(Denied::NotAdmin) if subject.id == caller.account.id => {
-                // Who does not administer learns of what is there, and of nothing else.
-                if core.target(&found)?.is_none() {
-                    return Err(found.missing());
-                }
-            }
+            Err(Denied::NotAdmin) if subject.id == caller.account.id => {}
             Err(denied) => return Err(Refused::because(denied, || found.missing())),
         }
         let subject_of = Subject::of(&core.snapshot, subject.id, None, self.online)
@@ -200,6 +198,21 @@ impl Run for requests::Explain {
 }
 
 impl Core {
+    /// Refuses to speak of what is not there and bears no line, but to the owner: the answer would tell it from what
+    /// the caller does not see.
+    pub(super) fn must_be_known(
+        &self,
+        actor: &Actor<'_>,
+        policy: &FolderPolicy,
+        found: &Found,
+    ) -> Result<()> {
+        if actor.is_owner() || policy.places.find(&found.path).is_some() || self.target(found)?.is_some() {
+            Ok(())
+        } else {
+            Err(found.missing())
+        }
+    }
+
     /// What to say after a line was written: what holds now, and where it changes nothing.
     pub(super) fn after_line(
         &self,

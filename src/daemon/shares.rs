@@ -201,7 +201,9 @@ impl Core {
     /// Whether the caller may take a line away from a place, which need not be there any more.
     pub(super) fn may_remove(&self, caller: &Caller, found: &Found, principal: Principal) -> Result<()> {
         let policy = self.policy(&found.folder)?;
-        self.actor(caller, &policy)?
+        let actor = self.actor(caller, &policy)?;
+        self.must_be_known(&actor, &policy, found)?;
+        actor
             .removes(&found.path, principal)
             .map_err(|denied| Refused::because(denied, || found.missing()))
     }

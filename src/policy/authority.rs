@@ -127,8 +127,8 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Whether he may take a line of that level away: an admin does not undo what exceeds him, and since taking a
-    /// line away can raise what it lowered, not where that would give more than he has.
+    /// Whether he may take a line away. Who administers has every level himself, so that nothing that comes back with
+    /// it exceeds him.
     ///
     /// # Errors
     /// The reason.

@@ -106,15 +106,27 @@ impl Inside {
 }
 
 fn rand() -> u32 {
-    std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos()
+    std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .subsec_nanos()
 }
 
 /// A folder `tests` of Olga's, edited by Bob, with a directory `room` full of files.
 fn room() -> Option<(World, PathBuf)> {
     let world = World::new()?;
     let backing = world.folder("tests");
-    let files: Vec<_> = (0..400).map(|number| format!("room/{number:03}{}", "x".repeat(200))).collect();
-    plant(&backing, &files.iter().map(|file| &**file).chain(["room/file"]).collect::<Vec<_>>());
+    let files: Vec<_> = (0..400)
+        .map(|number| format!("room/{number:03}{}", "x".repeat(200)))
+        .collect();
+    plant(
+        &backing,
+        &files
+            .iter()
+            .map(|file| &**file)
+            .chain(["room/file"])
+            .collect::<Vec<_>>(),
+    );
     world.share("tests", BOB, "edit");
     let mount = world.mount(BOB);
     Some((world, mount))
@@ -146,7 +158,11 @@ fn what_becomes_invisible_is_gone_for_a_process_inside_and_comes_back() {
             create_from_cwd: enoent(),
         }
     );
-    assert!(gone.rest_of_listing < 300, "{} names were told", gone.rest_of_listing);
+    assert!(
+        gone.rest_of_listing < 300,
+        "{} names were told",
+        gone.rest_of_listing
+    );
     assert!(BOB.run(|| names(&mount.join("tests"))).is_empty());
     world.ok(OLGA, &format!("unpermit tests/room --for {}", BOB.name));
     let back = inside.answers();
@@ -162,8 +178,14 @@ fn a_share_taken_back_leaves_nothing_to_a_process_inside() {
     let inside = Inside::enter(BOB, &mount.join("tests/room"));
     world.ok(OLGA, &format!("unshare tests --with {}", BOB.name));
     let gone = inside.answers();
-    assert_eq!((gone.stat.as_str(), gone.stat_from_cwd.as_str()), ("ENOENT", "ENOENT"));
-    assert_eq!((gone.read_by_handle.as_str(), gone.write_by_handle.as_str()), ("EIO", "EIO"));
+    assert_eq!(
+        (gone.stat.as_str(), gone.stat_from_cwd.as_str()),
+        ("ENOENT", "ENOENT")
+    );
+    assert_eq!(
+        (gone.read_by_handle.as_str(), gone.write_by_handle.as_str()),
+        ("EIO", "EIO")
+    );
     assert_eq!(gone.create_from_cwd, "ENOENT");
     assert!(BOB.run(|| names(&mount)).is_empty());
     assert_eq!(BOB.run(|| word(mount.join("tests").symlink_metadata())), "ENOENT");
@@ -180,7 +202,9 @@ fn who_may_only_view_from_now_on_writes_no_more_and_reads_on() {
     assert_eq!(viewing.write_by_handle, "EIO");
     assert_eq!(viewing.truncate_by_handle, "EIO");
     assert_eq!(viewing.create_from_cwd, "EACCES");
-    let mode = BOB.run(|| std::os::unix::fs::MetadataExt::mode(&mount.join("tests/room/file").symlink_metadata().unwrap()));
+    let mode = BOB.run(|| {
+        std::os::unix::fs::MetadataExt::mode(&mount.join("tests/room/file").symlink_metadata().unwrap())
+    });
     assert_eq!(mode & 0o222, 0, "the shown mode says so too");
 }
 
@@ -209,10 +233,16 @@ fn leaving_a_group_and_becoming_a_viewer_hold_at_once() {
     let inside = Inside::enter(BOB, &mount.join("tests/room"));
     world.ok(ROOT, &format!("user set {} type=viewer", BOB.name));
     let viewing = inside.answers();
-    assert_eq!((viewing.read_by_handle.as_str(), viewing.write_by_handle.as_str()), ("ok", "EIO"));
+    assert_eq!(
+        (viewing.read_by_handle.as_str(), viewing.write_by_handle.as_str()),
+        ("ok", "EIO")
+    );
     world.ok(ROOT, &format!("group remove staff {}", BOB.name));
     let gone = inside.answers();
-    assert_eq!((gone.stat_from_cwd.as_str(), gone.read_by_handle.as_str()), ("ENOENT", "EIO"));
+    assert_eq!(
+        (gone.stat_from_cwd.as_str(), gone.read_by_handle.as_str()),
+        ("ENOENT", "EIO")
+    );
     world.ok(ROOT, &format!("group add staff {}", BOB.name));
     assert_eq!(inside.answers().stat_from_cwd, "ok");
 }
@@ -228,7 +258,12 @@ fn the_top_directory_follows_what_one_has() {
     let look = || {
         session.run(|| {
             let stat = |name: &str| word(std::fs::symlink_metadata(name));
-            (names(Path::new(".")), stat("tests/x"), stat("mine/x"), stat("renamed/x"))
+            (
+                names(Path::new(".")),
+                stat("tests/x"),
+                stat("mine/x"),
+                stat("renamed/x"),
+            )
         })
     };
     let seen = |names: &[&str], answers: [&str; 3]| {
@@ -238,7 +273,11 @@ fn the_top_directory_follows_what_one_has() {
     };
     assert_eq!(look(), seen(&[], ["ENOENT", "ENOENT", "ENOENT"]));
     world.ok(OLGA, &format!("share tests --with {} --as view", BOB.name));
-    assert_eq!(look(), seen(&[], ["ENOENT", "ENOENT", "ENOENT"]), "an invitation is no share");
+    assert_eq!(
+        look(),
+        seen(&[], ["ENOENT", "ENOENT", "ENOENT"]),
+        "an invitation is no share"
+    );
     world.ok(BOB, &format!("accept {}:tests --name mine", OLGA.name));
     assert_eq!(look(), seen(&["mine"], ["ENOENT", "ok", "ENOENT"]));
     world.ok(BOB, "leave mine");
@@ -262,10 +301,17 @@ fn one_mount_s_changes_are_seen_in_another_at_once() {
     let session = CARA.stay();
     let (file, new) = (cara.join("file"), cara.join("new"));
     let mut reader = CARA.run(|| File::open(&file).unwrap());
-    let look = move || session.run({
-        let (file, new) = (file.clone(), new.clone());
-        move || (std::fs::read_to_string(&file).unwrap_or_default(), word(new.symlink_metadata()))
-    });
+    let look = move || {
+        session.run({
+            let (file, new) = (file.clone(), new.clone());
+            move || {
+                (
+                    std::fs::read_to_string(&file).unwrap_or_default(),
+                    word(new.symlink_metadata()),
+                )
+            }
+        })
+    };
     assert_eq!(look(), ("content of file\n".into(), "ENOENT".into()));
     BOB.run(|| {
         let mut file = File::options().append(true).open(bob.join("file")).unwrap();

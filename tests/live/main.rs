@@ -7,7 +7,9 @@
 
 mod common;
 
+mod boundaries;
 mod cases;
 mod immediate;
 mod table;
 mod tied;
+mod traces;

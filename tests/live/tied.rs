@@ -27,15 +27,23 @@ fn stat(path: &Path) -> String {
 
 #[test]
 fn a_file_that_is_replaced_by_rename_keeps_its_rule() {
-    let Some((world, backing, bob, olga)) = shared("full", &["doc", "mine"]) else { return };
+    let Some((world, backing, bob, olga)) = shared("full", &["doc", "mine"]) else {
+        return;
+    };
     world.permit("tests/doc", BOB.name, "view");
-    assert_eq!(BOB.run(|| word(std::fs::rename(bob.join("mine"), bob.join("doc")))), "EACCES");
+    assert_eq!(
+        BOB.run(|| word(std::fs::rename(bob.join("mine"), bob.join("doc")))),
+        "EACCES"
+    );
     // The owner saves by replacement, in her mount and natively.
     OLGA.run(|| {
         std::fs::write(olga.join(".doc.new"), "second").unwrap();
         std::fs::rename(olga.join(".doc.new"), olga.join("doc")).unwrap();
     });
-    assert_eq!((write(&bob.join("doc")), stat(&bob.join("doc"))), ("EACCES".into(), "ok".into()));
+    assert_eq!(
+        (write(&bob.join("doc")), stat(&bob.join("doc"))),
+        ("EACCES".into(), "ok".into())
+    );
     std::fs::write(backing.join("native"), "third").unwrap();
     std::fs::rename(backing.join("native"), backing.join("doc")).unwrap();
     assert_eq!(write(&bob.join("doc")), "EACCES");
@@ -44,7 +52,9 @@ fn a_file_that_is_replaced_by_rename_keeps_its_rule() {
 
 #[test]
 fn a_file_that_steps_aside_keeps_what_its_name_forbade() {
-    let Some((world, _, bob, olga)) = shared("full", &["doc", "secret"]) else { return };
+    let Some((world, _, bob, olga)) = shared("full", &["doc", "secret"]) else {
+        return;
+    };
     world.permit("tests/doc", BOB.name, "view");
     world.permit("tests/secret", BOB.name, "invisible");
     OLGA.run(|| {
@@ -53,14 +63,22 @@ fn a_file_that_steps_aside_keeps_what_its_name_forbade() {
             std::fs::write(olga.join(name), "anew").unwrap();
         }
     });
-    assert_eq!((write(&bob.join("doc~")), write(&bob.join("doc"))), ("EACCES".into(), "EACCES".into()));
-    assert_eq!((stat(&bob.join("secret~")), stat(&bob.join("secret"))), ("ENOENT".into(), "ENOENT".into()));
+    assert_eq!(
+        (write(&bob.join("doc~")), write(&bob.join("doc"))),
+        ("EACCES".into(), "EACCES".into())
+    );
+    assert_eq!(
+        (stat(&bob.join("secret~")), stat(&bob.join("secret"))),
+        ("ENOENT".into(), "ENOENT".into())
+    );
     assert_eq!(BOB.run(|| names(&bob)), ["doc", "doc~"]);
 }
 
 #[test]
 fn what_is_made_anew_in_place_of_a_protected_directory_is_protected() {
-    let Some((world, backing, bob, olga)) = shared("full", &["secret/x", "read/x"]) else { return };
+    let Some((world, backing, bob, olga)) = shared("full", &["secret/x", "read/x"]) else {
+        return;
+    };
     world.permit("tests/secret", BOB.name, "invisible");
     world.permit("tests/read", BOB.name, "view");
     OLGA.run(|| {
@@ -70,23 +88,37 @@ fn what_is_made_anew_in_place_of_a_protected_directory_is_protected() {
             std::fs::write(olga.join(name).join("x"), "").unwrap();
         }
     });
-    assert_eq!((stat(&bob.join("secret/x")), write(&bob.join("read/x"))), ("ENOENT".into(), "EACCES".into()));
+    assert_eq!(
+        (stat(&bob.join("secret/x")), write(&bob.join("read/x"))),
+        ("ENOENT".into(), "EACCES".into())
+    );
     // Likewise behind the daemon's back.
     for name in ["secret", "read"] {
         std::fs::remove_dir_all(backing.join(name)).unwrap();
     }
     assert_eq!(stat(&bob.join("secret")), "ENOENT");
     plant(&backing, &["secret/x", "read/x"]);
-    assert_eq!((stat(&bob.join("secret/x")), write(&bob.join("read/x"))), ("ENOENT".into(), "EACCES".into()));
-    assert_eq!(BOB.run(|| word(std::fs::create_dir(bob.join("secret")))), "EACCES");
+    assert_eq!(
+        (stat(&bob.join("secret/x")), write(&bob.join("read/x"))),
+        ("ENOENT".into(), "EACCES".into())
+    );
+    assert_eq!(
+        BOB.run(|| word(std::fs::create_dir(bob.join("secret")))),
+        "EACCES"
+    );
 }
 
 #[test]
 fn a_line_whose_target_is_gone_raises_nothing_until_it_is_written_again() {
-    let Some((world, backing, bob, olga)) = shared("view", &["up/x", "file"]) else { return };
+    let Some((world, backing, bob, olga)) = shared("view", &["up/x", "file"]) else {
+        return;
+    };
     world.permit("tests/up", BOB.name, "full");
     world.permit("tests/file", BOB.name, "edit");
-    assert_eq!((write(&bob.join("up/x")), write(&bob.join("file"))), ("ok".into(), "ok".into()));
+    assert_eq!(
+        (write(&bob.join("up/x")), write(&bob.join("file"))),
+        ("ok".into(), "ok".into())
+    );
     OLGA.run(|| {
         std::fs::remove_dir_all(olga.join("up")).unwrap();
         std::fs::create_dir(olga.join("up")).unwrap();
@@ -94,9 +126,19 @@ fn a_line_whose_target_is_gone_raises_nothing_until_it_is_written_again() {
         std::fs::remove_file(olga.join("file")).unwrap();
         std::fs::write(olga.join("file"), "").unwrap();
     });
-    assert_eq!((write(&bob.join("up/x")), write(&bob.join("file"))), ("EACCES".into(), "EACCES".into()));
+    assert_eq!(
+        (write(&bob.join("up/x")), write(&bob.join("file"))),
+        ("EACCES".into(), "EACCES".into())
+    );
     let rules = world.json(OLGA, "permissions tests")["rules"].clone();
-    assert!(rules.as_array().unwrap().iter().all(|rule| rule["target"] == "gone"), "{rules}");
+    assert!(
+        rules
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|rule| rule["target"] == "gone"),
+        "{rules}"
+    );
     world.permit("tests/up", BOB.name, "full");
     assert_eq!(write(&bob.join("up/x")), "ok");
     // Behind the daemon's back it is the same.
@@ -107,7 +149,9 @@ fn a_line_whose_target_is_gone_raises_nothing_until_it_is_written_again() {
 
 #[test]
 fn a_directory_that_comes_back_has_its_line_again() {
-    let Some((world, backing, bob, _)) = shared("view", &["up/x"]) else { return };
+    let Some((world, backing, bob, _)) = shared("view", &["up/x"]) else {
+        return;
+    };
     world.permit("tests/up", BOB.name, "edit");
     let outside = world.dir.join("outside");
     std::fs::rename(backing.join("up"), &outside).unwrap();
@@ -121,13 +165,18 @@ fn a_directory_that_comes_back_has_its_line_again() {
 
 #[test]
 fn a_rule_follows_its_directory_through_mounts_and_behind_the_daemon_s_back() {
-    let Some((world, backing, bob, olga)) = shared("full", &["a/secret/x", "b/"]) else { return };
+    let Some((world, backing, bob, olga)) = shared("full", &["a/secret/x", "b/"]) else {
+        return;
+    };
     world.permit("tests/a/secret", BOB.name, "invisible");
     assert_eq!(stat(&bob.join("a/secret")), "ENOENT");
     OLGA.run(|| std::fs::rename(olga.join("a/secret"), olga.join("b/open")).unwrap());
     assert_eq!(stat(&bob.join("b/open/x")), "ENOENT");
     std::fs::rename(backing.join("b/open"), backing.join("a/other")).unwrap();
-    assert_eq!((stat(&bob.join("a/other/x")), stat(&bob.join("a/other"))), ("ENOENT".into(), "ENOENT".into()));
+    assert_eq!(
+        (stat(&bob.join("a/other/x")), stat(&bob.join("a/other"))),
+        ("ENOENT".into(), "ENOENT".into())
+    );
     // And above it.
     std::fs::rename(backing.join("a"), backing.join("z")).unwrap();
     assert_eq!(stat(&bob.join("z/other/x")), "ENOENT");
@@ -141,7 +190,9 @@ fn a_rule_follows_its_directory_through_mounts_and_behind_the_daemon_s_back() {
 
 #[test]
 fn a_cached_node_that_is_moved_natively_is_judged_by_its_new_place() {
-    let Some((world, backing, bob, _)) = shared("full", &["a/file", "secret/", "a/deep/er/file"]) else { return };
+    let Some((world, backing, bob, _)) = shared("full", &["a/file", "secret/", "a/deep/er/file"]) else {
+        return;
+    };
     world.permit("tests/secret", BOB.name, "invisible");
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let (near, far) = BOB.run(|| {
@@ -153,7 +204,12 @@ fn a_cached_node_that_is_moved_natively_is_judged_by_its_new_place() {
     std::fs::rename(backing.join("a"), backing.join("secret/a")).unwrap();
     assert_eq!((look(&near), look(&far)), ("ENOENT".into(), "ENOENT".into()));
     let written = BOB.run(|| {
-        word(nix::fcntl::openat(&near, "new", OFlag::O_CREAT | OFlag::O_WRONLY, Mode::S_IRWXU))
+        word(nix::fcntl::openat(
+            &near,
+            "new",
+            OFlag::O_CREAT | OFlag::O_WRONLY,
+            Mode::S_IRWXU,
+        ))
     });
     assert_eq!(written, "ENOENT");
     std::fs::rename(backing.join("secret/a"), backing.join("b")).unwrap();
@@ -162,7 +218,9 @@ fn a_cached_node_that_is_moved_natively_is_judged_by_its_new_place() {
 
 #[test]
 fn lines_stay_with_their_targets_over_a_restart() {
-    let Some((mut world, backing, bob, olga)) = shared("full", &["secret/x", "up/x", "doc"]) else { return };
+    let Some((mut world, backing, bob, olga)) = shared("full", &["secret/x", "up/x", "doc"]) else {
+        return;
+    };
     world.permit("tests/secret", BOB.name, "invisible");
     world.permit("tests/doc", BOB.name, "view");
     OLGA.run(|| {
