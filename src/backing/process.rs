@@ -34,6 +34,19 @@ pub fn return_large_memory() {
     sys::set_mmap_threshold(128 * 1024);
 }
 
+/// Gives up CAP_FSETID for good, before any thread starts: with it, what is written in behalf of others would keep
+/// setuid and setgid bits (`capabilities(7)`).
+///
+/// # Errors
+/// Those of `capset(2)`.
+pub fn give_up_setuid_keeping() -> io::Result<()> {
+    use caps::{CapSet, Capability};
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::drop(None, set, Capability::CAP_FSETID).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
 /// Tells whether a thread has a signal pending that it does not block: then it does not want to wait any longer.
 /// A thread that is not there has nothing to wait for.
 pub fn signal_pending(thread: u32) -> bool {

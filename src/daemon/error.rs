@@ -69,7 +69,12 @@ impl Refused {
 
     /// A system call on a path failed.
     pub(super) fn system(what: &str, path: &[u8], error: &std::io::Error) -> Self {
-        Self::failed(format!("{what} {}: {error}", quoted(path)))
+        let hint = if error.raw_os_error() == Some(libc::EACCES) {
+            ": it is closed to you, or lies in a FUSE mount, which takes no other on it"
+        } else {
+            ""
+        };
+        Self::failed(format!("{what} {}: {error}{hint}", quoted(path)))
     }
 }
 

@@ -77,6 +77,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     backing::return_large_memory();
     backing::clear_umask();
+    backing::give_up_setuid_keeping()?;
     let limit = backing::raise_descriptor_limit()?;
     let store = Store::open(&options.state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -7,6 +7,8 @@
 
 mod common;
 
+mod admission;
+mod attributes;
 mod boundaries;
 mod cases;
 mod immediate;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::open::revoked;
-use crate::backing::{self, FileKind, SetTime, Stat};
+use crate::backing::{self, Credentials, FileKind, SetTime, Stat};
 use crate::policy::{Operation, Right};
 use crate::vfs::attr::Attr;
 use crate::vfs::error::{Error, Result};
@@ -138,7 +138,16 @@ impl FileSystem {
         file: Option<&Arc<OpenFile>>,
         bare: bool,
     ) -> Result<()> {
-        let _as = seen.folder.backing.credentials().assume()?;
+        // To keep a setgid bit, one has to be in the file's group.
+        let credentials = if bare {
+            Credentials::Maker {
+                uid: 0,
+                gid: stat.gid,
+            }
+        } else {
+            seen.folder.backing.credentials()
+        };
+        let _as = credentials.assume()?;
         if let Some(size) = set.size {
             match file {
                 Some(file) if file.writable => backing::truncate(file.fd(), size)?,
