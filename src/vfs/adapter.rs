@@ -65,6 +65,7 @@ impl Filesystem for Adapter {
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_AUTO_INVAL_DATA
+            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
             | InitFlags::FUSE_PARALLEL_DIROPS;
         for flag in wanted.iter() {
             // What an older kernel does not have, it does without.
@@ -193,7 +194,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.run(|fs| fs.open(Ino(ino.0), flags.0)) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Ok(fh) => reply.opened(FileHandle(fh.0), open_flags(flags.0)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -374,7 +375,7 @@ impl Filesystem for Adapter {
                 &file_attr(&entry.attr),
                 Generation(entry.generation),
                 FileHandle(fh.0),
-                FopenFlags::empty(),
+                open_flags(flags),
             ),
             Err(errno) => reply.error(errno),
         }
@@ -552,6 +553,16 @@ fn caller(req: &Request) -> Caller {
         uid: req.uid(),
         gid: req.gid(),
         pid: req.pid(),
+    }
+}
+
+/// What is appended goes past the kernel's pages: through them it would cut one write in two where it believes a
+/// page to end, and those of another mount could come in between.
+fn open_flags(flags: i32) -> FopenFlags {
+    if flags & libc::O_APPEND != 0 {
+        FopenFlags::FOPEN_DIRECT_IO
+    } else {
+        FopenFlags::empty()
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::authorize::take_asked;
 use super::error::{Error, Result};
 use super::handles::Handles;
 use super::ids::Ino;
@@ -121,7 +122,8 @@ impl FileSystem {
     pub(super) fn with_view<T>(&self, mut operation: impl FnMut(&View) -> Result<T>) -> Result<T> {
         for _ in 1..ATTEMPTS {
             match operation(&self.view()) {
-                Err(Error::PlacesMoved) => {}
+                // What was asked on the way is asked again.
+                Err(Error::PlacesMoved) => drop(take_asked()),
                 done => return done,
             }
         }

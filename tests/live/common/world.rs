@@ -16,6 +16,7 @@ pub struct World {
     pub dir: PathBuf,
     daemon: Option<Child>,
     config: Option<PathBuf>,
+    files: Option<u32>,
     _users: Users,
 }
 
@@ -50,6 +51,7 @@ impl World {
             dir,
             daemon: None,
             config: None,
+            files: None,
             _users: users,
         };
         std::fs::set_permissions(&world.dir, PermissionsExt::from_mode(0o755)).unwrap();
@@ -66,6 +68,11 @@ impl World {
         let path = self.dir.join("lendfs.toml");
         std::fs::write(&path, text).unwrap();
         self.config = Some(path);
+    }
+
+    /// Limits how many files the daemon that is started next may have open.
+    pub fn limit_files(&mut self, files: u32) {
+        self.files = Some(files);
     }
 
     /// Starts the daemon.
@@ -90,7 +97,14 @@ impl World {
             .append(true)
             .open(self.log())
             .unwrap();
-        let mut command = Command::new("setpriv");
+        let mut command = match self.files {
+            None => Command::new("setpriv"),
+            Some(files) => {
+                let mut limited = Command::new("prlimit");
+                limited.arg(format!("--nofile={files}:{files}")).arg("setpriv");
+                limited
+            }
+        };
         command
             .args(["--pdeathsig", "TERM"])
             .arg(self.binary())
