@@ -36,11 +36,12 @@ pub fn append(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// Those of `fsync(2)`, `fdatasync(2)`.
 pub fn sync(fd: BorrowedFd<'_>, data_only: bool) -> io::Result<()> {
-    Ok(if data_only {
-        nix::unistd::fdatasync(fd)?
+    if data_only {
+        nix::unistd::fdatasync(fd)?;
     } else {
-        nix::unistd::fsync(fd)?
-    })
+        nix::unistd::fsync(fd)?;
+    }
+    Ok(())
 }
 
 /// Finds data at or after an offset.

@@ -141,10 +141,9 @@ impl Core {
     fn refresh_people(&mut self) -> std::result::Result<(), StoreError> {
         let mut changed = false;
         for account in self.store.accounts()? {
-            match users::by_name(&account.login) {
-                Ok(Some(user)) => changed |= self.store.ensure_account(&user)? != account,
-                // Gone from the operating system, or NSS does not answer: nobody can be him for now.
-                Ok(None) | Err(_) => {}
+            // Gone from the operating system, or NSS does not answer: nobody can be him for now.
+            if let Ok(Some(user)) = users::by_name(&account.login) {
+                changed |= self.store.ensure_account(&user)? != account;
             }
         }
         changed |= self.sync_unix_groups()?;

@@ -68,6 +68,10 @@ struct Node {
     seen_below: bool,
     /// The rights that hold here and at every node below.
     everywhere: Rights,
+    #[expect(
+        clippy::box_collection,
+        reason = "most nodes are leaves, and a box is a third of the size"
+    )]
     children: Option<Box<HashMap<Box<[u8]>, u32>>>,
 }
 

@@ -63,7 +63,7 @@ fn setuid_setgid_and_sticky_bits_are_dropped_and_never_shown() {
         );
         let made = File::options()
             .write(true)
-            .create(true)
+            .create_new(true)
             .mode(0o6777)
             .open(at.join("made"));
         assert_eq!(word(made), "ok");
@@ -233,7 +233,7 @@ fn sizes_change_only_for_who_may_write() {
             )),
             word(writing.set_len(0)),
             word(rustix::fs::copy_file_range(
-                &File::open(at.join("source")).unwrap(),
+                File::open(at.join("source")).unwrap(),
                 None,
                 &writing,
                 None,

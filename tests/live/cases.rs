@@ -25,7 +25,7 @@ fn level(user: User, path: &Path) -> String {
             return "view".into();
         }
         // Who may not delete cannot take the owner's access away either.
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o000)).unwrap();
         let kept = path.symlink_metadata().unwrap().mode() & 0o777 != 0;
         std::fs::set_permissions(path, stat.permissions()).unwrap();
         if kept { "edit" } else { "full" }.into()

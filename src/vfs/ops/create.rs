@@ -37,12 +37,13 @@ impl FileSystem {
             self.authorize(&making(&parent, &probe, false))?;
             let mode = self.shown_bits(&parent, mode);
             self.make(&parent, caller, |directory| {
-                Ok(drop(backing::create(
+                backing::create(
                     directory,
                     &name,
                     libc::O_CREAT | libc::O_EXCL | libc::O_RDWR,
                     mode,
-                )?))
+                )?;
+                Ok(())
             })
             .map_err(|error| {
                 if flags & libc::O_EXCL == 0 {

@@ -1,5 +1,7 @@
 //! What the tests on live mounts share.
 
+#![allow(dead_code, reason = "each test program uses what it needs")]
+
 pub mod users;
 pub mod world;
 
