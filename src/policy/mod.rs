@@ -1,8 +1,8 @@
 //! Who may do what: levels, lines, the resolver of section 3 of the design, and the table of section 2.
 //!
-//! Pure: no input or output, no clock, no `libc`. Where a rule is decided: lines ([`line`]) stand at places
+//! Pure: no input or output, no clock, no `libc`. Where a rule is decided: lines ([`mod@line`]) stand at places
 //! ([`place`]) of a folder ([`folder`]); [`tree`] compiles what one [`subject`] may do in it, and a request walks
-//! the tree by names; [`operation`] says what each system call needs; [`explain`] resolves one path literally, and
+//! the tree by names; [`operation`] says what each system call needs; [`mod@explain`] resolves one path literally, and
 //! tells why. [`authority`] says who may change lines.
 
 pub mod authority;
