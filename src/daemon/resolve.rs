@@ -33,11 +33,10 @@ impl Found {
 impl Core {
     /// The account of a login name or an e-mail address.
     pub(super) fn find_account(&mut self, name: &str) -> Result<AccountRow> {
-        if !name.contains('@') || users::by_name(name).ok().flatten().is_some() {
-            if let Ok(Some(user)) = users::by_name(name) {
-                return self.ensure_account(&user);
-            }
-        } else if let Some(account) = self.store.account_by_email(name)? {
+        if let Ok(Some(user)) = users::by_name(name) {
+            return self.ensure_account(&user);
+        }
+        if let Some(account) = self.store.account_by_email(name)? {
             return Ok(account);
         }
         let some: Vec<_> = self
