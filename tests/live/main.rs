@@ -19,6 +19,7 @@ mod cases;
 mod data;
 mod immediate;
 mod life;
+mod readme;
 mod table;
 mod tied;
 mod traces;

@@ -1,0 +1,81 @@
+//! The sessions in README.md, played as they stand there.
+
+use std::path::PathBuf;
+
+use crate::common::{BOB, CARA, OLGA, ROOT, User, World};
+
+/// Who plays whom.
+const PLAYERS: [(&str, User); 4] = [("alice", OLGA), ("bob", BOB), ("carol", CARA), ("root", ROOT)];
+
+/// The `console` blocks of README.md, in one.
+fn sessions() -> Vec<String> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in readme.lines() {
+        match line {
+            "```console" => inside = true,
+            "```" => inside = false,
+            line if inside => lines.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// The player and the command of a line with a prompt.
+fn prompt(line: &str) -> Option<(User, &str)> {
+    PLAYERS.iter().find_map(|(name, user)| {
+        let rest = line.strip_prefix(name)?;
+        let command = rest.strip_prefix("$ ").or_else(|| rest.strip_prefix("# "))?;
+        Some((*user, command))
+    })
+}
+
+/// The columns of a table are as wide as the names in it, which are others here.
+fn collapsed(line: &str) -> String {
+    line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_sessions_of_the_readme_go_as_they_are_written() {
+    let Some(world) = World::new() else { return };
+    let home = |user: User| -> PathBuf { world.dir.join("home").join(user.name) };
+    for (_, user) in PLAYERS {
+        user.directory(&home(user));
+    }
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", world.dir.join("bin").display());
+    let play = |user: User, command: &str| {
+        let mut command = command.to_owned();
+        for (name, player) in PLAYERS {
+            command = command.replace(name, player.name);
+        }
+        let output = user
+            .command("sh")
+            .args(["-c", &format!("exec 2>&1; {command}")])
+            .current_dir(home(user))
+            .env_clear()
+            .env("HOME", home(user))
+            .env("PATH", &path)
+            .env("LENDFS_SOCKET", world.socket())
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
+        let mut said = String::from_utf8(output.stdout).unwrap();
+        for (name, player) in PLAYERS {
+            said = said.replace(&*home(player).to_string_lossy(), &format!("/home/{name}"));
+            said = said.replace(player.name, name);
+        }
+        said.lines().map(collapsed).collect::<Vec<_>>()
+    };
+    let written: Vec<_> = sessions().iter().map(|line| collapsed(line)).collect();
+    let mut played = Vec::new();
+    for line in &written {
+        if let Some((user, command)) = prompt(line) {
+            played.push(line.clone());
+            played.extend(play(user, command));
+        }
+    }
+    assert!(played.len() > 30, "the sessions of README.md were not found");
+    assert_eq!(written.join("\n"), played.join("\n"), "as played:\n{}\n", played.join("\n"));
+}
