@@ -4,10 +4,13 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
 
+use super::name::Name;
+use super::open::{open_path, open_root, proc_path};
 use super::sys;
 
 /// What a FUSE mount is to be.
@@ -94,20 +97,14 @@ impl Mounted {
     /// EBUSY while something is open, unless `lazy`; ENOENT if it is not mounted any more.
     pub fn unmount(&self, lazy: bool) -> io::Result<()> {
         let at = self.at().ok_or(io::ErrorKind::NotFound)?;
-        // umount takes what is topmost at a path: that has to be this mount.
-        if topmost(&at) != Some(self.id) {
-            return Err(io::Error::other(format!(
+        if take_down(&at, self.id, lazy)? {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!(
                 "something else is mounted over {}",
                 at.display()
-            )));
+            )))
         }
-        let flags = MntFlags::UMOUNT_NOFOLLOW
-            | if lazy {
-                MntFlags::MNT_DETACH
-            } else {
-                MntFlags::empty()
-            };
-        Ok(umount2(&at, flags)?)
     }
 }
 
@@ -117,30 +114,39 @@ impl Mounted {
 /// # Errors
 /// Those of `umount2(2)`.
 pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
-    if topmost(at) != Some(id)
-        || !std::fs::read_to_string("/proc/self/mountinfo")?.contains(" - fuse.lendfs ")
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let ours = format!("{id} ");
+    if mounts
+        .lines()
+        .any(|line| line.starts_with(&ours) && line.contains(" - fuse.lendfs "))
     {
-        return Ok(());
+        take_down(at, id, true)?;
     }
-    Ok(umount2(at, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH)?)
+    Ok(())
 }
 
-/// The number of the mount that a path leads to.
-fn topmost(at: &Path) -> Option<u64> {
-    let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
-    mounts
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| {
-            let mut fields = line.split(|&byte| byte == b' ');
-            let id = std::str::from_utf8(fields.next()?).ok()?.parse::<u64>().ok()?;
-            (unescape(fields.nth(3)?) == at).then_some(id)
-        })
-        .next_back()
+/// Unmounts what is topmost at a path if it is the mount of that number; tells whether it was.
+///
+/// The way there belongs to a user, who could turn it elsewhere between the look and the deed: so the directory above
+/// is held open, and in it the name of a mount point can be neither renamed nor removed.
+fn take_down(at: &Path, id: u64, lazy: bool) -> io::Result<bool> {
+    let (Some(above), Some(name)) = (at.parent(), at.file_name()) else {
+        return Ok(false);
+    };
+    let name = Name::new(name.as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let above = open_root(above)?;
+    if sys::mount_id(open_path(&above, &name)?.as_fd())? != id {
+        return Ok(false);
+    }
+    let mut flags = MntFlags::UMOUNT_NOFOLLOW;
+    flags.set(MntFlags::MNT_DETACH, lazy);
+    let path = PathBuf::from(std::ffi::OsString::from_vec(proc_path(&above).into_bytes()));
+    umount2(&path.join(at.file_name().unwrap_or_default()), flags)?;
+    Ok(true)
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 pub fn unescape(field: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {

@@ -62,7 +62,7 @@ impl Core {
         state: PathBuf,
         config: Config,
         steward: Arc<dyn Steward>,
-        descriptors: usize,
+        files: usize,
     ) -> std::result::Result<Self, StoreError> {
         for directory in ["folders", "trash"] {
             std::fs::create_dir_all(state.join(directory))?;
@@ -72,7 +72,7 @@ impl Core {
             store,
             config,
             snapshot,
-            shared: Shared::new(steward, descriptors),
+            shared: Shared::new(steward, files),
             mounts: Vec::new(),
             backings: HashMap::new(),
             state,

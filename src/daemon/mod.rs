@@ -78,22 +78,16 @@ pub fn run(options: Options) -> Result<(), StartError> {
     backing::return_large_memory();
     backing::clear_umask();
     backing::give_up_setuid_keeping()?;
-    let limit = backing::raise_descriptor_limit()?;
+    let limit = usize::try_from(backing::raise_descriptor_limit()?).unwrap_or(usize::MAX);
     let store = Store::open(&options.state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(options, store, node_descriptors(limit)))
+    runtime.block_on(serve(options, store, limit))
 }
 
-/// How many descriptors nodes may take: the rest is for what clients have open, and for locks.
-fn node_descriptors(limit: u64) -> usize {
-    const MOST: u64 = 16_384;
-    usize::try_from((limit / 4).min(MOST)).unwrap_or(0)
-}
-
-async fn serve(options: Options, store: Store, descriptors: usize) -> Result<(), StartError> {
+async fn serve(options: Options, store: Store, files: usize) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = server::listen(&options.socket)
@@ -108,7 +102,7 @@ async fn serve(options: Options, store: Store, descriptors: usize) -> Result<(),
         options.state.clone(),
         options.config.clone(),
         Arc::new(registrar.clone()),
-        descriptors,
+        files,
     )?;
     let core = Arc::new(Mutex::new(core));
     registrar.serve(&core)?;

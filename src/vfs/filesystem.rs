@@ -97,7 +97,7 @@ impl FileSystem {
             shared: Arc::clone(shared),
             options,
             nodes: Nodes::default(),
-            handles: Handles::default(),
+            handles: Handles::new(shared.files_of_a_mount),
             waiters: Waiters::default(),
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),

@@ -1,6 +1,7 @@
 //! What is open: files by their descriptors, directories by what they listed.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,34 +70,40 @@ pub struct Listed {
 #[derive(Debug)]
 pub struct Handles {
     next: AtomicU64,
+    limit: usize,
     files: RwLock<HashMap<Fh, Arc<OpenFile>>>,
     directories: RwLock<HashMap<Fh, Arc<OpenDirectory>>>,
 }
 
-impl Default for Handles {
-    fn default() -> Self {
+impl Handles {
+    /// Holds at most `limit` open files.
+    pub fn new(limit: usize) -> Self {
         Self {
             next: AtomicU64::new(1),
+            limit,
             files: RwLock::default(),
             directories: RwLock::default(),
         }
     }
-}
 
-impl Handles {
     /// Keeps an open file.
-    pub fn open_file(&self, node: &Arc<Node>, fd: OwnedFd, writable: bool) -> Fh {
+    ///
+    /// # Errors
+    /// ENFILE if this mount has as many open as it may: its user shall not take all descriptors from the others.
+    pub fn open_file(&self, node: &Arc<Node>, fd: OwnedFd, writable: bool) -> Result<Fh> {
+        let mut files = self.files.write();
+        if files.len() >= self.limit {
+            return Err(io::Error::from_raw_os_error(libc::ENFILE).into());
+        }
         node.opened();
         let fh = self.next();
-        self.files.write().insert(
-            fh,
-            Arc::new(OpenFile {
-                node: Arc::clone(node),
-                writable,
-                fd,
-            }),
-        );
-        fh
+        let file = OpenFile {
+            node: Arc::clone(node),
+            writable,
+            fd,
+        };
+        files.insert(fh, Arc::new(file));
+        Ok(fh)
     }
 
     /// Keeps an open directory.

@@ -38,6 +38,8 @@ pub struct Shared {
     mounts: Mutex<Vec<Weak<FileSystem>>>,
     invalidator: Invalidator,
     pub(super) descriptors: Descriptors,
+    /// How many files one mount may have open.
+    pub(super) files_of_a_mount: usize,
 }
 
 /// Changes of places that the store may not have seen yet; a snapshot of the store is brought up to date with them.
@@ -47,8 +49,10 @@ struct Pending {
 }
 
 impl Shared {
-    /// Starts with no folder at all. `descriptors` is how many open files nodes may take.
-    pub fn new(steward: Arc<dyn Steward>, descriptors: usize) -> Arc<Self> {
+    /// Starts with no folder at all. Of `files` that the daemon may have open, each mount may take a quarter, and
+    /// the nodes of all of them together.
+    pub fn new(steward: Arc<dyn Steward>, files: usize) -> Arc<Self> {
+        const MOST_FOR_NODES: usize = 16_384;
         Arc::new(Self {
             steward,
             published: ArcSwap::from_pointee(Published {
@@ -60,7 +64,8 @@ impl Shared {
             changing: Mutex::default(),
             mounts: Mutex::default(),
             invalidator: Invalidator::start(),
-            descriptors: Descriptors::new(descriptors),
+            descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
+            files_of_a_mount: files / 4,
         })
     }
 

@@ -119,6 +119,49 @@ fn a_mount_point_swapped_in_time_is_not_the_one_mounted_on() {
 }
 
 #[test]
+fn the_way_to_a_mount_turned_elsewhere_does_not_take_another_mount_down() {
+    let Some(world) = World::new() else { return };
+    let (system, place) = (world.dir.join("system"), world.fresh(BOB));
+    std::fs::create_dir_all(system.join("point")).unwrap();
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(
+        Some("none"),
+        &system.join("point"),
+        Some("tmpfs"),
+        flags,
+        None::<&str>,
+    )
+    .unwrap();
+    let (way, swap) = (place.join("way"), place.join("swap"));
+    BOB.directory(&way);
+    BOB.directory(&way.join("point"));
+    std::os::unix::fs::symlink(&system, &swap).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = renameat2(AT_FDCWD, &way, AT_FDCWD, &swap, RenameFlags::RENAME_EXCHANGE);
+            }
+        });
+        for _ in 0..40 {
+            let at = way.join("point");
+            let _ = world.lendfs(BOB, &format!("mount {}", at.display()));
+            let _ = world.lendfs(BOB, &format!("umount {} --lazy", at.display()));
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let point = system.join("point");
+    let still = mounts
+        .lines()
+        .filter(|line| line.contains(&*point.to_string_lossy()))
+        .count();
+    nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(still, 1);
+}
+
+#[test]
 fn only_the_owner_adopts_and_never_what_is_not_to_be_lent() {
     let Some(world) = World::new() else { return };
     let mine = world.dir.join("mine");

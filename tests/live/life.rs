@@ -221,6 +221,30 @@ fn more_files_are_known_than_may_be_open() {
 }
 
 #[test]
+fn one_user_does_not_take_all_open_files_from_the_others() {
+    let Some(mut world) = World::quiet() else { return };
+    world.limit_files(400);
+    world.start();
+    plant(&world.folder("tests"), &["file"]);
+    world.share("tests", BOB, "view");
+    world.share("tests", CARA, "view");
+    let (bob, cara) = (
+        world.mount(BOB).join("tests/file"),
+        world.mount(CARA).join("tests/file"),
+    );
+    let taken: Vec<_> = BOB.run(|| (0..300).map_while(|_| File::open(&bob).ok()).collect());
+    assert_eq!(taken.len(), 100);
+    assert_eq!(BOB.run(|| word(File::open(&bob))), "ENFILE");
+    assert_eq!(CARA.run(|| word(File::open(&cara))), "ok");
+    drop(taken);
+    // The kernel tells of a last close in its own time.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while BOB.run(|| File::open(&bob).is_err()) {
+        assert!(Instant::now() < deadline, "what was closed is never free again");
+    }
+}
+
+#[test]
 fn a_busy_mount_is_not_taken_from_its_user() {
     let Some((world, _, mount)) = shared() else { return };
     let session = BOB.stay();

@@ -34,7 +34,10 @@ fn prompt(line: &str) -> Option<(User, &str)> {
 
 /// The columns of a table are as wide as the names in it, which are others here.
 fn collapsed(line: &str) -> String {
-    line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    line.split(' ')
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -44,7 +47,10 @@ fn the_sessions_of_the_readme_go_as_they_are_written() {
     for (_, user) in PLAYERS {
         user.directory(&home(user));
     }
-    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", world.dir.join("bin").display());
+    let path = format!(
+        "{}:/usr/sbin:/usr/bin:/sbin:/bin",
+        world.dir.join("bin").display()
+    );
     let play = |user: User, command: &str| {
         let mut command = command.to_owned();
         for (name, player) in PLAYERS {
@@ -77,5 +83,10 @@ fn the_sessions_of_the_readme_go_as_they_are_written() {
         }
     }
     assert!(played.len() > 30, "the sessions of README.md were not found");
-    assert_eq!(written.join("\n"), played.join("\n"), "as played:\n{}\n", played.join("\n"));
+    assert_eq!(
+        written.join("\n"),
+        played.join("\n"),
+        "as played:\n{}\n",
+        played.join("\n")
+    );
 }

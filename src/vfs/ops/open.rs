@@ -31,7 +31,7 @@ impl FileSystem {
         let _as = seen.folder.backing.credentials().assume()?;
         let fd = backing::reopen(&path, flags & (PASSED_ON | libc::O_TRUNC))?;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        Ok(self.handles.open_file(&seen.node, fd, writable))
+        self.handles.open_file(&seen.node, fd, writable)
     }
 
     /// Ends what a client's `close` ends: his POSIX locks. Needs no right: it takes nothing and tells nothing.
