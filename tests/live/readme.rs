@@ -90,3 +90,31 @@ fn the_sessions_of_the_readme_go_as_they_are_written() {
         played.join("\n")
     );
 }
+
+#[test]
+fn the_demo_goes_through_and_leaves_nothing() {
+    // The world keeps the operating system's users still meanwhile, and skips where nothing can be mounted.
+    let Some(_world) = World::quiet() else { return };
+    let _alone = crate::common::users::change_users();
+    let output = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo"))
+        .env("LENDFS_BINARY", env!("CARGO_BIN_EXE_lendfs"))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for shown in [
+        "Operation not permitted",
+        "Permission denied",
+        "No such file or directory",
+        "Cleaned up",
+    ] {
+        assert!(said.contains(shown), "{shown}: {said}");
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    assert!(!passwd.contains("demo-"), "{passwd}");
+}
