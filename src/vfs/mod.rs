@@ -30,6 +30,9 @@ pub mod shared;
 pub mod steward;
 pub mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use backing::{Backing, Custody};
 pub use error::Error;
 pub use filesystem::{Caller, FileSystem, Options};

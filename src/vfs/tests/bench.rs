@@ -1,0 +1,158 @@
+//! A file system over a scratch directory, with one folder that one subject has at a level of the test's choice.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::backing;
+use crate::policy::{
+    Account, AccountId, AccountKind, FolderId, FolderPolicy, Inheritance, Level, Line, LineId, LineKind,
+    Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Places, Principal, Refusal, Snapshot, Target,
+    TopEntry,
+};
+use crate::vfs::filesystem::{Caller, FileSystem, Options};
+use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::view::Viewer;
+use crate::vfs::{Backing, Custody, Shared, Steward};
+
+const OWNER: AccountId = AccountId(1);
+const SUBJECT: AccountId = AccountId(2);
+const FOLDER: FolderId = FolderId(1);
+const ROOT: PlaceId = PlaceId(1);
+const IDS: (u32, u32) = (12345, 12345);
+
+/// Who asks in the tests.
+pub(super) const CALLER: Caller = Caller {
+    uid: IDS.0,
+    gid: IDS.1,
+    pid: 0,
+};
+
+/// The folder is called `tests`. In it are `file`, `other`, `sub/` and `link`; `file` and `other` are open for
+/// reading and writing, and the folder is open as a directory.
+pub(super) struct Bench {
+    pub(super) filesystem: Arc<FileSystem>,
+    pub(super) folder: Ino,
+    pub(super) file: Ino,
+    pub(super) link: Ino,
+    pub(super) opened: Fh,
+    pub(super) other_opened: Fh,
+    pub(super) listed: Fh,
+    shared: Arc<Shared>,
+    backing: Arc<Backing>,
+    _scratch: tempfile::TempDir,
+}
+
+/// A daemon that agrees with everything.
+struct Agreeable;
+
+impl Steward for Agreeable {
+    fn rename_folder(&self, _: AccountId, _: FolderId, _: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn place_changed(&self, _: FolderId, _: PlaceId, _: PlaceChange) {}
+
+    fn backing_lost(&self, _: FolderId) {}
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let inside = |name: &str| -> PathBuf { scratch.path().join(name) };
+        std::fs::write(inside("file"), "content").unwrap();
+        std::fs::write(inside("other"), "content").unwrap();
+        std::fs::create_dir(inside("sub")).unwrap();
+        std::os::unix::fs::symlink("file", inside("link")).unwrap();
+        let root = backing::open_root(scratch.path()).unwrap();
+        let backing = Arc::new(Backing::new(root, Custody::Managed).unwrap());
+        let shared = Shared::new(Arc::new(Agreeable), 64);
+        publish(&shared, &backing, Level::Full);
+        let viewer = Viewer {
+            account: SUBJECT,
+            ceiling: None,
+            online: false,
+        };
+        let options = Options {
+            viewer,
+            own: None,
+            default_permissions: false,
+            subject_ids: IDS,
+        };
+        let filesystem = FileSystem::new(&shared, options);
+        let found = |parent, name: &[u8]| filesystem.lookup(parent, name).unwrap().attr.ino;
+        let folder = found(Ino::TOP, b"tests");
+        let (file, other, link) = (
+            found(folder, b"file"),
+            found(folder, b"other"),
+            found(folder, b"link"),
+        );
+        Self {
+            folder,
+            file,
+            link,
+            opened: filesystem.open(file, libc::O_RDWR).unwrap(),
+            other_opened: filesystem.open(other, libc::O_RDWR).unwrap(),
+            listed: filesystem.opendir(folder).unwrap(),
+            filesystem,
+            shared,
+            backing,
+            _scratch: scratch,
+        }
+    }
+
+    /// Lets the subject have the folder at another level from now on.
+    pub(super) fn publish(&self, level: Level) {
+        publish(&self.shared, &self.backing, level);
+    }
+}
+
+fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level) {
+    let account = |id, login: &str, uid| {
+        let account = Account {
+            id,
+            login: login.into(),
+            uid,
+            gid: uid,
+            kind: AccountKind::Member,
+            frozen: false,
+        };
+        (id, Arc::new(account))
+    };
+    let mut places = Places::default();
+    places.insert(Place {
+        id: ROOT,
+        path: PlacePath::root(),
+        kind: PlaceKind::Directory,
+        target: Target::There,
+        inodes: Vec::new(),
+    });
+    let principal = Principal::Account(SUBJECT);
+    let grant = Line {
+        id: LineId(1),
+        kind: LineKind::Grant,
+        principal,
+        level: level.into(),
+        place: ROOT,
+    };
+    let folder = FolderPolicy {
+        id: FOLDER,
+        owner: OWNER,
+        name: "tests".into(),
+        inheritance: Inheritance::Override,
+        places,
+        lines: HashMap::from([(principal, Arc::from([grant]))]),
+    };
+    let top = TopEntry {
+        name: (*b"tests").into(),
+        folder: FOLDER,
+        place: ROOT,
+    };
+    let snapshot = Snapshot {
+        accounts: HashMap::from([account(OWNER, "owner", 12344), account(SUBJECT, "subject", IDS.0)]),
+        groups: HashMap::new(),
+        folders: HashMap::from([(FOLDER, Arc::new(folder))]),
+        tops: HashMap::from([(SUBJECT, Arc::from([top]))]),
+    };
+    shared.publish(snapshot, HashMap::from([(FOLDER, Arc::clone(backing))]));
+}
