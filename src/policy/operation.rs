@@ -258,9 +258,13 @@ pub fn judge(operation: &Operation) -> Judgement {
 }
 
 /// What is not seen is not there. What lies below a directory that may not be read is out of reach, unless a line
-/// leads on to it.
+/// leads on to it; that comes first where the directory itself is seen: a hidden name in it must not stand out.
 fn look_up(parent: Verdict, entry: Verdict, leads: bool) -> Judgement {
     seen(parent)?;
+    let locked = parent.rights.contains(Right::See) && !parent.rights.contains(Right::Read);
+    if locked && !leads {
+        return Err(Refusal::Access);
+    }
     seen(entry)?;
     if parent.rights.contains(Right::Read) || leads {
         Ok(())
@@ -599,6 +603,22 @@ mod tests {
             }),
             Err(Refusal::Access)
         );
+    }
+
+    #[test]
+    fn in_a_locked_directory_a_hidden_name_answers_like_one_that_never_was() {
+        let look_up = |parent, entry| {
+            judge(&Operation::LookUp {
+                parent,
+                entry,
+                leads: false,
+            })
+        };
+        for parent in [at(Level::Locked), corridor(Level::Locked)] {
+            let never_was = look_up(parent, at(Level::Locked));
+            assert_eq!(never_was, Err(Refusal::Access));
+            assert_eq!(look_up(parent, at(Level::Invisible)), never_was);
+        }
     }
 
     #[test]
