@@ -64,11 +64,7 @@ pub fn mkdir(directory: impl AsFd, name: &Name, mode: u32) -> io::Result<()> {
 /// # Errors
 /// Those of `mknodat(2)`.
 pub fn mknod(
-    directory: BorrowedFd<'_>,
-    name: &Name,
-    kind: FileKind,
-    mode: u32,
-    device: u32,
+    directory: BorrowedFd<'_>, name: &Name, kind: FileKind, mode: u32, device: u32,
 ) -> io::Result<()> {
     let kind = SFlag::from_bits_truncate(kind.mode());
     let mode = Mode::from_bits_truncate(mode);
@@ -139,11 +135,7 @@ pub fn rmdir(directory: impl AsFd, name: &Name) -> io::Result<()> {
 /// # Errors
 /// Those of `renameat2(2)`.
 pub fn rename(
-    directory: impl AsFd,
-    name: &Name,
-    new_directory: impl AsFd,
-    new_name: &Name,
-    flags: RenameFlags,
+    directory: impl AsFd, name: &Name, new_directory: impl AsFd, new_name: &Name, flags: RenameFlags,
 ) -> io::Result<()> {
     let mut how = nix::fcntl::RenameFlags::empty();
     how.set(nix::fcntl::RenameFlags::RENAME_NOREPLACE, flags.no_replace);

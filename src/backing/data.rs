@@ -79,11 +79,7 @@ pub fn fallocate(fd: BorrowedFd<'_>, mode: i32, offset: u64, length: u64) -> io:
 /// # Errors
 /// Those of `copy_file_range(2)`.
 pub fn copy_file_range(
-    from: BorrowedFd<'_>,
-    from_offset: u64,
-    into: BorrowedFd<'_>,
-    into_offset: u64,
-    length: usize,
+    from: BorrowedFd<'_>, from_offset: u64, into: BorrowedFd<'_>, into_offset: u64, length: usize,
 ) -> io::Result<usize> {
     let (mut from_offset, mut into_offset) = (to_offset(from_offset)?, to_offset(into_offset)?);
     let offsets = (Some(&mut from_offset), Some(&mut into_offset));

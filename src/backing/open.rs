@@ -47,8 +47,7 @@ pub fn open_as(user: &std::sync::Arc<Lender>, path: &Path) -> io::Result<OwnedFd
 /// # Errors
 /// ELOOP at a symbolic link, EXDEV at a mount; those of `openat2(2)`.
 pub fn open_beneath<'a>(
-    directory: impl AsFd,
-    components: impl IntoIterator<Item = &'a [u8]>,
+    directory: impl AsFd, components: impl IntoIterator<Item = &'a [u8]>,
 ) -> io::Result<OwnedFd> {
     let path = components.into_iter().collect::<Vec<_>>().join(&b'/');
     let path = if path.is_empty() {

@@ -12,11 +12,7 @@ use super::sys;
 /// # Errors
 /// Those of `setxattr(2)`.
 pub fn set_xattr(
-    fd: BorrowedFd<'_>,
-    name: &[u8],
-    value: &[u8],
-    create: bool,
-    replace: bool,
+    fd: BorrowedFd<'_>, name: &[u8], value: &[u8], create: bool, replace: bool,
 ) -> io::Result<()> {
     let flags = if create { libc::XATTR_CREATE } else { 0 } | if replace { libc::XATTR_REPLACE } else { 0 };
     sys::setxattr(&proc_path(&fd), &c_string(name)?, value, flags)

@@ -9,9 +9,7 @@ use crate::control::answers::Said;
 
 /// Prints an answer as JSON, or as people read it.
 pub(super) fn show<A: Serialize>(
-    answer: &A,
-    json: bool,
-    people: impl FnOnce(&A) -> String,
+    answer: &A, json: bool, people: impl FnOnce(&A) -> String,
 ) -> Result<(), CliError> {
     let text = if json {
         serde_json::to_string_pretty(answer).map_err(|error| CliError::Other(error.to_string()))? + "\n"

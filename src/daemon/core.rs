@@ -58,11 +58,7 @@ impl Core {
     /// # Errors
     /// The store's.
     pub(super) fn start(
-        store: Store,
-        state: PathBuf,
-        config: Config,
-        steward: Arc<dyn Steward>,
-        files: usize,
+        store: Store, state: PathBuf, config: Config, steward: Arc<dyn Steward>, files: usize,
     ) -> std::result::Result<Self, StoreError> {
         for directory in ["folders", "trash"] {
             std::fs::create_dir_all(state.join(directory))?;

@@ -223,9 +223,7 @@ struct Adoptable {
 impl Core {
     /// A folder of the caller's own.
     fn owned_folder(
-        &mut self,
-        caller: &Caller,
-        folder: &crate::control::wire::PlaceRef,
+        &mut self, caller: &Caller, folder: &crate::control::wire::PlaceRef,
     ) -> Result<FolderRow> {
         let folder = self.find_folder(caller, folder)?;
         let policy = self.policy(&folder)?;

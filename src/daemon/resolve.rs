@@ -313,10 +313,7 @@ impl Core {
 
     /// What a principal has at a place, in words: after a change, for the one who made it.
     pub(super) fn verdict_words(
-        &self,
-        folder: &FolderPolicy,
-        principal: Principal,
-        path: &PlacePath,
+        &self, folder: &FolderPolicy, principal: Principal, path: &PlacePath,
     ) -> String {
         let Principal::Account(account) = principal else {
             return String::new();

@@ -201,10 +201,7 @@ impl Core {
     /// Refuses to speak of what is not there and bears no line, but to the owner: the answer would tell it from what
     /// the caller does not see.
     pub(super) fn must_be_known(
-        &self,
-        actor: &Actor<'_>,
-        policy: &FolderPolicy,
-        found: &Found,
+        &self, actor: &Actor<'_>, policy: &FolderPolicy, found: &Found,
     ) -> Result<()> {
         if actor.is_owner() || policy.places.find(&found.path).is_some() || self.target(found)?.is_some() {
             Ok(())
@@ -215,12 +212,7 @@ impl Core {
 
     /// What to say after a line was written: what holds now, and where it changes nothing.
     pub(super) fn after_line(
-        &self,
-        found: &Found,
-        principal: Principal,
-        level: LineLevel,
-        done: String,
-        rule: bool,
+        &self, found: &Found, principal: Principal, level: LineLevel, done: String, rule: bool,
     ) -> Result<answer::Said> {
         let policy = self.policy(&found.folder)?;
         let mut warnings = Vec::new();

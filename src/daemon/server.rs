@@ -118,9 +118,7 @@ fn route<C: Run>(router: Router<Arc<Mutex<Core>>>) -> Router<Arc<Mutex<Core>>> {
 }
 
 async fn handle<C: Run>(
-    State(core): State<Arc<Mutex<Core>>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    headers: HeaderMap,
+    State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let user = headers

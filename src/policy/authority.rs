@@ -173,10 +173,7 @@ pub fn may_own(snapshot: &Snapshot, account: AccountId) -> Result<(), Denied> {
 
 /// The standing of an account at a path, for messages.
 pub fn standing_of(
-    snapshot: &Snapshot,
-    folder: &FolderPolicy,
-    account: AccountId,
-    path: &PlacePath,
+    snapshot: &Snapshot, folder: &FolderPolicy, account: AccountId, path: &PlacePath,
 ) -> Standing {
     Subject::of(snapshot, account, None, true).map_or(Standing::Level(Level::Invisible), |subject| {
         explain(folder, &subject, path).verdict.standing

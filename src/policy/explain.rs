@@ -125,10 +125,7 @@ fn standing(folder: &FolderPolicy, subject: &Subject, path: &PlacePath) -> (Stan
 
 /// The level that lines give, those of gone targets only lowering.
 fn level(
-    folder: &FolderPolicy,
-    subject: &Subject,
-    path: &PlacePath,
-    chain: &mut [Looked],
+    folder: &FolderPolicy, subject: &Subject, path: &PlacePath, chain: &mut [Looked],
 ) -> (Level, Decided) {
     let winner = decide(folder.inheritance, subject, chain);
     let (mut level, mut decided) = match winner {

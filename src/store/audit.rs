@@ -37,11 +37,7 @@ pub struct AuditFilter {
 }
 
 pub(super) fn write(
-    db: &Connection,
-    by: &By,
-    action: &str,
-    folder: Option<FolderId>,
-    details: &serde_json::Value,
+    db: &Connection, by: &By, action: &str, folder: Option<FolderId>, details: &serde_json::Value,
 ) -> Result<()> {
     db.prepare_cached(
         "INSERT INTO audit (at, actor, account, action, folder, details) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -97,11 +97,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn invite(
-        &mut self,
-        by: &By,
-        folder: FolderId,
-        account: &AccountRow,
-        level: LineLevel,
+        &mut self, by: &By, folder: FolderId, account: &AccountRow, level: LineLevel,
         (path, anchor): (&PlacePath, &Anchor),
     ) -> Result<()> {
         let details = json!({ "path": path.to_string(), "for": account.login, "level": level.to_string() });
@@ -164,10 +160,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn pending(
-        &self,
-        folder: FolderId,
-        path: &PlacePath,
-        account: AccountId,
+        &self, folder: FolderId, path: &PlacePath, account: AccountId,
     ) -> Result<Option<Invitation>> {
         let query = format!(
             "{INVITATION} WHERE folder = ?1 AND path = ?2 AND invitations.account = ?3 AND state = 'pending'"
@@ -248,11 +241,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn leave(
-        &mut self,
-        by: &By,
-        folder: &FolderRow,
-        account: &AccountRow,
-        grants_of_groups: bool,
+        &mut self, by: &By, folder: &FolderRow, account: &AccountRow, grants_of_groups: bool,
     ) -> Result<bool> {
         let left = self.change(
             by,

@@ -39,12 +39,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn set_line(
-        &mut self,
-        by: &By,
-        folder: FolderId,
-        kind: LineKind,
-        principal: Principal,
-        level: LineLevel,
+        &mut self, by: &By, folder: FolderId, kind: LineKind, principal: Principal, level: LineLevel,
         at: (&PlacePath, &Anchor),
     ) -> Result<Option<LineLevel>> {
         let (path, anchor) = at;
@@ -76,11 +71,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub fn line(
-        &self,
-        folder: FolderId,
-        kind: LineKind,
-        principal: Principal,
-        path: &PlacePath,
+        &self, folder: FolderId, kind: LineKind, principal: Principal, path: &PlacePath,
     ) -> Result<Option<LineLevel>> {
         let Some(place) = find_place(&self.db, folder, path)? else {
             return Ok(None);
@@ -93,12 +84,7 @@ impl Store {
     /// # Errors
     /// If it is not there.
     pub fn remove_line(
-        &mut self,
-        by: &By,
-        folder: FolderId,
-        kind: LineKind,
-        principal: Principal,
-        path: &PlacePath,
+        &mut self, by: &By, folder: FolderId, kind: LineKind, principal: Principal, path: &PlacePath,
     ) -> Result<()> {
         let action = if kind == LineKind::Grant {
             "unshare"
@@ -186,11 +172,7 @@ impl Store {
 }
 
 pub(super) fn write_line(
-    db: &Connection,
-    folder: FolderId,
-    kind: LineKind,
-    principal: Principal,
-    level: LineLevel,
+    db: &Connection, folder: FolderId, kind: LineKind, principal: Principal, level: LineLevel,
     (path, anchor): (&PlacePath, &Anchor),
 ) -> Result<Option<LineLevel>> {
     let place = anchor_place(db, folder, path, anchor)?;
@@ -280,10 +262,7 @@ pub(super) fn find_place(db: &Connection, folder: FolderId, path: &PlacePath) ->
 }
 
 fn find_line(
-    db: &Connection,
-    place: PlaceId,
-    kind: LineKind,
-    principal: Principal,
+    db: &Connection, place: PlaceId, kind: LineKind, principal: Principal,
 ) -> Result<Option<(i64, LineLevel)>> {
     let (account, group) = columns(principal);
     let found = db

@@ -6,6 +6,7 @@
 
 mod audit;
 mod folders;
+mod groups;
 mod invitations;
 mod lines;
 mod load;
@@ -25,9 +26,10 @@ use rusqlite_migration::{M, Migrations, SchemaVersion};
 
 pub use audit::{AuditFilter, AuditLine};
 pub use folders::{FolderRow, NewFolder};
+pub use groups::{GroupRow, GroupSource};
 pub use invitations::{Invitation, InvitationState};
 pub use lines::{Anchor, LineRow};
-pub use people::{AccountRow, GroupRow, GroupSource};
+pub use people::AccountRow;
 pub use tops::TopRow;
 
 /// The store failed, or what was asked of it cannot be.
@@ -138,12 +140,8 @@ impl Store {
 
     /// Runs one change with its audit line: all of it holds, or nothing.
     fn change<T>(
-        &mut self,
-        by: &By,
-        action: &str,
-        folder: Option<crate::policy::FolderId>,
-        details: serde_json::Value,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T>,
+        &mut self, by: &By, action: &str, folder: Option<crate::policy::FolderId>,
+        details: serde_json::Value, change: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
         let transaction = self
             .db

@@ -80,12 +80,7 @@ pub(super) fn place_named(db: &Connection, account: AccountId, name: &[u8]) -> R
 }
 
 pub(super) fn take_name(
-    db: &Connection,
-    account: AccountId,
-    folder: FolderId,
-    place: PlaceId,
-    name: &[u8],
-    chosen: bool,
+    db: &Connection, account: AccountId, folder: FolderId, place: PlaceId, name: &[u8], chosen: bool,
 ) -> Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO tops (account, place, folder, name, chosen) VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -1,5 +1,7 @@
 //! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
 
+mod convert;
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -8,21 +10,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::attr::{Attr, Entry};
+use convert::{
+    Entries, Names, caller, file_attr, lock_type, open_flags, reply_attr, reply_data, reply_empty,
+    reply_entry, reply_write, reply_xattr, to_errno, to_lock, to_time,
+};
+
 use super::authorize::take_asked;
-use super::error::{Error, Result};
-use super::filesystem::{Caller, FileSystem, Kernel};
-use super::handles::Listed;
+use super::error::Result;
+use super::filesystem::{FileSystem, Kernel};
 use super::ids::{Fh, Ino};
-use super::ops::{AccessMask, SetAttr, SetXattr, Sink, Whence};
-use crate::backing::{FileKind, Lock, LockKind, SetTime};
+use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
 
 /// Nothing is kept by the kernel without asking.
 const ASK: Duration = Duration::ZERO;
@@ -91,22 +95,10 @@ impl Filesystem for Adapter {
     }
 
     fn setattr(
-        &self,
-        req: &Request,
-        ino: INodeNo,
-        mode: Option<u32>,
-        uid: Option<u32>,
-        gid: Option<u32>,
-        size: Option<u64>,
-        atime: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-        _ctime: Option<SystemTime>,
-        fh: Option<FileHandle>,
-        _crtime: Option<SystemTime>,
-        _chgtime: Option<SystemTime>,
-        _bkuptime: Option<SystemTime>,
-        _flags: Option<BsdFileFlags>,
-        reply: ReplyAttr,
+        &self, req: &Request, ino: INodeNo, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>,
+        size: Option<u64>, atime: Option<TimeOrNow>, mtime: Option<TimeOrNow>, _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>, _crtime: Option<SystemTime>, _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>, _flags: Option<BsdFileFlags>, reply: ReplyAttr,
     ) {
         let set = SetAttr {
             mode,
@@ -127,13 +119,7 @@ impl Filesystem for Adapter {
     }
 
     fn mknod(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        rdev: u32,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, rdev: u32,
         reply: ReplyEntry,
     ) {
         let made = self.run(|fs| fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev));
@@ -162,14 +148,8 @@ impl Filesystem for Adapter {
     }
 
     fn rename(
-        &self,
-        _req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        newparent: INodeNo,
-        newname: &OsStr,
-        flags: RenameFlags,
-        reply: ReplyEmpty,
+        &self, _req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
+        flags: RenameFlags, reply: ReplyEmpty,
     ) {
         let renamed = self.run(|fs| {
             fs.rename(
@@ -200,30 +180,15 @@ impl Filesystem for Adapter {
     }
 
     fn read(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        size: u32,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        reply: ReplyData,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
         reply_data(reply, self.run(|fs| fs.read(Fh(fh.0), offset, size)));
     }
 
     fn write(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        data: &[u8],
-        _write_flags: WriteFlags,
-        flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        reply: ReplyWrite,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
+        _write_flags: WriteFlags, flags: OpenFlags, _lock_owner: Option<LockOwner>, reply: ReplyWrite,
     ) {
         reply_write(reply, self.run(|fs| fs.write(Fh(fh.0), offset, data, flags.0)));
     }
@@ -234,14 +199,8 @@ impl Filesystem for Adapter {
     }
 
     fn release(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        lock_owner: Option<LockOwner>,
-        _flush: bool,
-        reply: ReplyEmpty,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags,
+        lock_owner: Option<LockOwner>, _flush: bool, reply: ReplyEmpty,
     ) {
         self.0
             .release(Fh(fh.0), lock_owner.map(|owner| super::ids::LockOwner(owner.0)));
@@ -268,12 +227,7 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectoryPlus,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus,
     ) {
         let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, true, &mut Entries(&mut reply)));
         match told {
@@ -283,12 +237,7 @@ impl Filesystem for Adapter {
     }
 
     fn releasedir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty,
     ) {
         self.0.releasedir(Fh(fh.0));
         reply.ok();
@@ -315,13 +264,7 @@ impl Filesystem for Adapter {
     }
 
     fn setxattr(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        name: &OsStr,
-        value: &[u8],
-        flags: i32,
-        _position: u32,
+        &self, _req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
         reply: ReplyEmpty,
     ) {
         let flags = SetXattr {
@@ -360,13 +303,7 @@ impl Filesystem for Adapter {
     }
 
     fn create(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        flags: i32,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, flags: i32,
         reply: ReplyCreate,
     ) {
         match self.run(|fs| fs.create(caller(req), Ino(parent.0), name.as_bytes(), mode, flags)) {
@@ -382,16 +319,8 @@ impl Filesystem for Adapter {
     }
 
     fn getlk(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        lock_owner: LockOwner,
-        start: u64,
-        end: u64,
-        typ: i32,
-        _pid: u32,
-        reply: ReplyLock,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, start: u64, end: u64,
+        typ: i32, _pid: u32, reply: ReplyLock,
     ) {
         let found = to_lock(typ, start, end)
             .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), super::ids::LockOwner(lock_owner.0), lock)));
@@ -404,17 +333,8 @@ impl Filesystem for Adapter {
     }
 
     fn setlk(
-        &self,
-        req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        lock_owner: LockOwner,
-        start: u64,
-        end: u64,
-        typ: i32,
-        _pid: u32,
-        sleep: bool,
-        reply: ReplyEmpty,
+        &self, req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, start: u64, end: u64,
+        typ: i32, _pid: u32, sleep: bool, reply: ReplyEmpty,
     ) {
         let lock = match to_lock(typ, start, end) {
             Ok(lock) => lock,
@@ -430,54 +350,29 @@ impl Filesystem for Adapter {
     }
 
     fn ioctl(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _flags: IoctlFlags,
-        _cmd: u32,
-        _in_data: &[u8],
-        _out_size: u32,
-        reply: ReplyIoctl,
+        &self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _flags: IoctlFlags, _cmd: u32,
+        _in_data: &[u8], _out_size: u32, reply: ReplyIoctl,
     ) {
         reply.error(Errno::ENOTTY);
     }
 
     fn poll(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _ph: PollNotifier,
-        _events: PollEvents,
-        _flags: PollFlags,
-        reply: ReplyPoll,
+        &self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _ph: PollNotifier, _events: PollEvents,
+        _flags: PollFlags, reply: ReplyPoll,
     ) {
         // The kernel answers for regular files by itself from then on.
         reply.error(Errno::ENOSYS);
     }
 
     fn fallocate(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        length: u64,
-        mode: i32,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, length: u64, mode: i32,
         reply: ReplyEmpty,
     ) {
         reply_empty(reply, self.run(|fs| fs.fallocate(Fh(fh.0), mode, offset, length)));
     }
 
     fn lseek(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: i64,
-        whence: i32,
-        reply: ReplyLseek,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek,
     ) {
         let whence = match whence {
             libc::SEEK_DATA => Whence::Data,
@@ -491,188 +386,11 @@ impl Filesystem for Adapter {
     }
 
     fn copy_file_range(
-        &self,
-        _req: &Request,
-        _ino_in: INodeNo,
-        fh_in: FileHandle,
-        offset_in: u64,
-        _ino_out: INodeNo,
-        fh_out: FileHandle,
-        offset_out: u64,
-        len: u64,
-        _flags: CopyFileRangeFlags,
-        reply: ReplyWrite,
+        &self, _req: &Request, _ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, _ino_out: INodeNo,
+        fh_out: FileHandle, offset_out: u64, len: u64, _flags: CopyFileRangeFlags, reply: ReplyWrite,
     ) {
         let copied =
             self.run(|fs| fs.copy_file_range((Fh(fh_in.0), offset_in), (Fh(fh_out.0), offset_out), len));
         reply_write(reply, copied);
-    }
-}
-
-/// A directory reply that takes names.
-struct Names<'a>(&'a mut ReplyDirectory);
-
-impl Sink for Names<'_> {
-    fn name(&mut self, listed: &Listed, next: u64) -> bool {
-        self.0.add(
-            INodeNo(listed.ino.0),
-            next,
-            file_type(listed.kind),
-            OsStr::from_bytes(&listed.name),
-        )
-    }
-
-    fn entry(&mut self, listed: &Listed, _entry: &Entry, next: u64) -> bool {
-        self.name(listed, next)
-    }
-}
-
-/// A directory reply that takes names with attributes.
-struct Entries<'a>(&'a mut ReplyDirectoryPlus);
-
-impl Sink for Entries<'_> {
-    fn name(&mut self, _listed: &Listed, _next: u64) -> bool {
-        // A name alone has no place in this reply; who asked for attributes is given entries.
-        false
-    }
-
-    fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool {
-        self.0.add(
-            INodeNo(entry.attr.ino.0),
-            next,
-            OsStr::from_bytes(&listed.name),
-            &ASK,
-            &file_attr(&entry.attr),
-            Generation(entry.generation),
-        )
-    }
-}
-
-fn caller(req: &Request) -> Caller {
-    Caller {
-        uid: req.uid(),
-        gid: req.gid(),
-        pid: req.pid(),
-    }
-}
-
-/// What is appended goes past the kernel's pages: through them it would cut one write in two where it believes a
-/// page to end, and those of another mount could come in between.
-fn open_flags(flags: i32) -> FopenFlags {
-    if flags & libc::O_APPEND != 0 {
-        FopenFlags::FOPEN_DIRECT_IO
-    } else {
-        FopenFlags::empty()
-    }
-}
-
-fn to_errno(error: &Error) -> Errno {
-    if let Error::Backing(cause) = error
-        && cause.raw_os_error().is_none()
-    {
-        tracing::error!(%cause, "a request failed for a reason that has no errno");
-    }
-    Errno::from_i32(error.errno())
-}
-
-fn to_time(time: TimeOrNow) -> SetTime {
-    match time {
-        TimeOrNow::SpecificTime(time) => SetTime::At(time),
-        TimeOrNow::Now => SetTime::Now,
-    }
-}
-
-fn to_lock(kind: i32, start: u64, end: u64) -> std::result::Result<Lock, Errno> {
-    let kind = match kind {
-        libc::F_RDLCK => LockKind::Read,
-        libc::F_WRLCK => LockKind::Write,
-        libc::F_UNLCK => LockKind::Unlock,
-        _ => return Err(Errno::EINVAL),
-    };
-    Ok(Lock { kind, start, end })
-}
-
-fn lock_type(kind: LockKind) -> i32 {
-    match kind {
-        LockKind::Read => libc::F_RDLCK,
-        LockKind::Write => libc::F_WRLCK,
-        LockKind::Unlock => libc::F_UNLCK,
-    }
-}
-
-fn file_type(kind: FileKind) -> FileType {
-    match kind {
-        FileKind::Regular => FileType::RegularFile,
-        FileKind::Directory => FileType::Directory,
-        FileKind::Symlink => FileType::Symlink,
-        FileKind::Fifo => FileType::NamedPipe,
-        FileKind::Socket => FileType::Socket,
-        FileKind::CharDevice => FileType::CharDevice,
-        FileKind::BlockDevice => FileType::BlockDevice,
-    }
-}
-
-fn file_attr(attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attr.ino.0),
-        size: attr.size,
-        blocks: attr.blocks,
-        atime: attr.atime,
-        mtime: attr.mtime,
-        ctime: attr.ctime,
-        crtime: attr.ctime,
-        kind: file_type(attr.kind),
-        perm: (attr.mode & 0o7777) as u16,
-        nlink: attr.nlink,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: attr.rdev,
-        blksize: attr.blksize,
-        flags: 0,
-    }
-}
-
-fn reply_entry(reply: ReplyEntry, entry: std::result::Result<Entry, Errno>) {
-    match entry {
-        Ok(entry) => reply.entry(&ASK, &file_attr(&entry.attr), Generation(entry.generation)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_attr(reply: ReplyAttr, attr: std::result::Result<Attr, Errno>) {
-    match attr {
-        Ok(attr) => reply.attr(&ASK, &file_attr(&attr)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_data(reply: ReplyData, data: std::result::Result<Vec<u8>, Errno>) {
-    match data {
-        Ok(data) => reply.data(&data),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_write(reply: ReplyWrite, written: std::result::Result<u32, Errno>) {
-    match written {
-        Ok(written) => reply.written(written),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_empty(reply: ReplyEmpty, done: std::result::Result<(), Errno>) {
-    match done {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-/// Answers a question for a value of unknown size: the size alone if the caller has no buffer yet.
-fn reply_xattr(reply: ReplyXattr, size: u32, value: std::result::Result<Vec<u8>, Errno>) {
-    match value {
-        Err(errno) => reply.error(errno),
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() > size as usize => reply.error(to_errno(&Error::Range)),
-        Ok(value) => reply.data(&value),
     }
 }

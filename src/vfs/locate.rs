@@ -76,12 +76,7 @@ impl FileSystem {
 
     /// Makes a node of what was probed and found, and tells the kernel of it.
     pub(super) fn keep(
-        &self,
-        view: &View,
-        parent: &Seen,
-        name: &Name,
-        opened: Opened,
-        cursor: Cursor,
+        &self, view: &View, parent: &Seen, name: &Name, opened: Opened, cursor: Cursor,
     ) -> Arc<Node> {
         let position = Position::Under {
             parent: Arc::clone(&parent.node),
@@ -92,12 +87,7 @@ impl FileSystem {
 
     /// Like [`FileSystem::keep`], at any position.
     pub(super) fn keep_at(
-        &self,
-        view: &View,
-        folder: &FolderView,
-        opened: Opened,
-        position: Position,
-        cursor: Cursor,
+        &self, view: &View, folder: &FolderView, opened: Opened, position: Position, cursor: Cursor,
     ) -> Arc<Node> {
         let fd = Arc::clone(&opened.fd);
         let found = Found {
@@ -163,11 +153,7 @@ impl FileSystem {
 
     /// Corrects the cursor that a name leads to by what the inode there is.
     fn identify(
-        &self,
-        folder: &FolderView,
-        parent: Cursor,
-        by_name: Cursor,
-        object: &Object,
+        &self, folder: &FolderView, parent: Cursor, by_name: Cursor, object: &Object,
         path: impl Fn() -> Option<PlacePath>,
     ) -> Result<Cursor> {
         let places = &folder.policy.places;
@@ -267,102 +253,6 @@ impl FileSystem {
         self.shared.change_places(folder.policy.id, &changes);
         Err(Error::PlacesMoved)
     }
-
-    /// Checks that a node is still where it was found, with all that lies above it where that matters; a
-    /// directory that was moved is found again.
-    ///
-    /// # Errors
-    /// [`Error::Stale`].
-    pub(super) fn verify(&self, view: &View, seen: Seen) -> Result<Seen> {
-        if self.is_in_place(&seen)? || self.is_nameless(&seen) {
-            Ok(seen)
-        } else {
-            self.find_again(view, seen)
-        }
-    }
-
-    fn is_in_place(&self, seen: &Seen) -> Result<bool> {
-        let folder = &*seen.folder;
-        let mut at = Arc::clone(&seen.node);
-        loop {
-            match at.position() {
-                Position::Root => return Ok(true),
-                Position::Granted(place) => {
-                    let place = folder.policy.places.get(place);
-                    let _as = folder.backing.credentials().assume()?;
-                    return Ok(place.is_some_and(|place| still_leads_to(folder, place, &at.object)));
-                }
-                Position::Under { parent, name } => {
-                    let name = Name::new(&name).map_err(|_| Error::Stale)?;
-                    let directory = self.shared.descriptors.of(folder, &parent)?;
-                    let _as = folder.backing.credentials().assume()?;
-                    let there = leads_to(folder, &directory, &name, &at.object);
-                    // Where one verdict holds everywhere in the folder, it does not matter what lies above.
-                    if !there || folder.tree.uniform() {
-                        return Ok(there);
-                    }
-                    at = parent;
-                }
-            }
-        }
-    }
-
-    /// Tells whether a file has lost its last name while it is open: then it has no place to be verified at.
-    fn is_nameless(&self, seen: &Seen) -> bool {
-        seen.node.is_open()
-            && !seen.node.is_directory()
-            && self
-                .fd(seen)
-                .and_then(|fd| Ok(backing::stat(&fd)?))
-                .is_ok_and(|stat| stat.nlink == 0)
-    }
-
-    /// Finds a directory again that was moved, with a process in it, and judges by its new place.
-    fn find_again(&self, view: &View, seen: Seen) -> Result<Seen> {
-        if !seen.node.is_directory() {
-            return Err(Error::Stale);
-        }
-        let folder = Arc::clone(&seen.folder);
-        let root = folder.backing.root()?;
-        let path = relative_path(root, &*self.fd(&seen)?).ok_or(Error::Stale)?;
-        let opened = Opened::of(backing::open_beneath(root, std::iter::empty())?)?;
-        let (generation, id) = (view.generation, seen.node.folder);
-        let cursor = folder.tree.root();
-        // The way-points are nodes that the kernel is never told of.
-        let mut node = Arc::new(Node::new(
-            super::ids::Ino(0),
-            id,
-            opened,
-            Position::Root,
-            generation,
-            cursor,
-        ));
-        for component in path.components() {
-            let name = Name::new(component).map_err(|_| Error::Stale)?;
-            let above = self.seen_node(view, Arc::clone(&node))?;
-            let probe = self.probe(&above, &name)?;
-            let opened = probe.there.ok_or(Error::Stale)?;
-            let position = Position::Under {
-                parent: node,
-                name: component.into(),
-            };
-            if opened.object.is(&seen.node.object) {
-                seen.node.found(position, generation, probe.cursor);
-                // What lies below it was judged by its old place: all is asked anew.
-                self.shared.renew();
-                return Err(Error::PlacesMoved);
-            }
-            node = Arc::new(Node::new(
-                super::ids::Ino(0),
-                id,
-                opened,
-                position,
-                generation,
-                probe.cursor,
-            ));
-        }
-        Err(Error::Stale)
-    }
 }
 
 /// Tells whether an inode is what a line at this place was made for.
@@ -380,7 +270,7 @@ fn stands_for(place: &Place, object: &Object) -> bool {
 
 /// Tells whether the path of a place still leads to this inode: then the inode has not left the name, and what
 /// was found is another name of it.
-fn still_leads_to(folder: &FolderView, place: &Place, object: &Object) -> bool {
+pub(super) fn still_leads_to(folder: &FolderView, place: &Place, object: &Object) -> bool {
     let Ok(root) = folder.backing.root() else {
         return false;
     };
@@ -421,17 +311,6 @@ fn open_object(folder: &FolderView, directory: &OwnedFd, name: &Name) -> Result<
     Ok(opened)
 }
 
-/// Tells whether a name in a directory leads to an inode.
-fn leads_to(folder: &FolderView, directory: &OwnedFd, name: &Name, object: &Object) -> bool {
-    match &object.handle {
-        Some(handle) => backing::handle_at(directory, name).is_ok_and(|(there, mount)| {
-            there == *handle && folder.backing.root_stat().is_ok_and(|root| root.mount == mount)
-        }),
-        None => backing::stat_at(directory, name)
-            .is_ok_and(|stat| (stat.ino, stat.dev) == (object.number, object.device)),
-    }
-}
-
 /// The path of a node in its folder, by where it was last found.
 pub(super) fn path_of(folder: &FolderView, node: &Arc<Node>) -> Option<PlacePath> {
     let mut names = Vec::new();
@@ -463,7 +342,7 @@ pub(super) fn path_below(parent: &Seen, name: &Name) -> Option<PlacePath> {
     parent.path()?.join(name.as_bytes()).ok()
 }
 
-fn relative_path(root: BorrowedFd<'_>, fd: &OwnedFd) -> Option<PlacePath> {
+pub(super) fn relative_path(root: BorrowedFd<'_>, fd: &OwnedFd) -> Option<PlacePath> {
     use std::os::unix::ffi::OsStrExt;
     let root = backing::path_of(root).ok()?;
     let path = backing::path_of(fd).ok()?;

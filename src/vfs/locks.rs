@@ -47,10 +47,7 @@ impl NodeLocks {
     /// # Errors
     /// Those of `fcntl_locking(2)`.
     pub fn test(
-        &self,
-        owner: LockOwner,
-        lock: Lock,
-        open: impl FnOnce() -> Result<OwnedFd>,
+        &self, owner: LockOwner, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>,
     ) -> Result<Option<Lock>> {
         let owners = self.owners.lock();
         match owners.get(&owner) {
@@ -99,9 +96,7 @@ struct Waiter {
 impl Waiters {
     /// Waits for a lock in behalf of a thread, without holding up the calling one. `done` gets the outcome.
     pub(super) fn wait(
-        &self,
-        pid: u32,
-        attempt: impl FnMut() -> Result<()> + Send + 'static,
+        &self, pid: u32, attempt: impl FnMut() -> Result<()> + Send + 'static,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) {
         let mut queue = self.waiting.0.lock();
@@ -173,10 +168,7 @@ fn serve((queue, woken): &(Mutex<Queue>, Condvar)) {
 
 /// Keeps the type in the signature of [`Waiters::wait`]'s callers readable.
 pub(super) fn on_node(
-    node: Arc<Node>,
-    owner: LockOwner,
-    lock: Lock,
-    open: impl Fn() -> Result<OwnedFd> + Send + 'static,
+    node: Arc<Node>, owner: LockOwner, lock: Lock, open: impl Fn() -> Result<OwnedFd> + Send + 'static,
 ) -> impl FnMut() -> Result<()> + Send + 'static {
     move || node.locks.set(owner, lock, &open)
 }

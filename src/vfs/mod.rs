@@ -28,6 +28,7 @@ pub mod nodes;
 pub mod ops;
 pub mod shared;
 pub mod steward;
+mod verify;
 pub mod view;
 
 #[cfg(test)]

@@ -105,12 +105,7 @@ pub struct Node {
 
 impl Node {
     pub(super) fn new(
-        ino: Ino,
-        folder: FolderId,
-        opened: Opened,
-        position: Position,
-        generation: u64,
-        cursor: Cursor,
+        ino: Ino, folder: FolderId, opened: Opened, position: Position, generation: u64, cursor: Cursor,
     ) -> Self {
         Self {
             ino,

@@ -11,10 +11,7 @@ pub trait Steward: Send + Sync + 'static {
     /// # Errors
     /// What the caller is refused with.
     fn rename_folder(
-        &self,
-        subject: AccountId,
-        folder: FolderId,
-        new: &str,
+        &self, subject: AccountId, folder: FolderId, new: &str,
     ) -> std::result::Result<(), Refusal>;
 
     /// Keeps what became of the target of a line, in order that a restart knows it.

@@ -104,11 +104,7 @@ impl View {
 
 impl FolderView {
     fn of(
-        published: &Published,
-        snapshot: &Snapshot,
-        id: FolderId,
-        subject: &Subject,
-        same_subject: bool,
+        published: &Published, snapshot: &Snapshot, id: FolderId, subject: &Subject, same_subject: bool,
         before: Option<&View>,
     ) -> Option<Arc<Self>> {
         let policy = snapshot.folders.get(&id)?;

@@ -130,12 +130,7 @@ impl FileSystem {
     }
 
     fn set_judged(
-        &self,
-        seen: &Seen,
-        fd: BorrowedFd<'_>,
-        set: SetAttr,
-        stat: &Stat,
-        file: Option<&Arc<OpenFile>>,
+        &self, seen: &Seen, fd: BorrowedFd<'_>, set: SetAttr, stat: &Stat, file: Option<&Arc<OpenFile>>,
         bare: bool,
     ) -> Result<()> {
         // To keep a setgid bit, one has to be in the file's group.

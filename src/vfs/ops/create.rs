@@ -20,12 +20,7 @@ impl FileSystem {
     /// # Errors
     /// EACCES without `create` on the parent, or onto a name that a line hides.
     pub fn create(
-        &self,
-        caller: Caller,
-        parent: Ino,
-        name: &[u8],
-        mode: u32,
-        flags: i32,
+        &self, caller: Caller, parent: Ino, name: &[u8], mode: u32, flags: i32,
     ) -> Result<(Entry, Fh)> {
         let name = parse_name(name)?;
         self.with_view(|view| {
@@ -126,10 +121,7 @@ impl FileSystem {
 
     /// Runs what makes a new entry with the credentials of the one it shall belong to.
     fn make(
-        &self,
-        parent: &Seen,
-        caller: Caller,
-        make: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+        &self, parent: &Seen, caller: Caller, make: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
         let fd = self.fd(parent)?;
         let _as = self.maker(parent, caller).assume()?;
@@ -174,12 +166,7 @@ impl FileSystem {
     }
 
     fn open_found(
-        &self,
-        view: &View,
-        parent: &Seen,
-        name: &Name,
-        probe: Probe,
-        flags: i32,
+        &self, view: &View, parent: &Seen, name: &Name, probe: Probe, flags: i32,
     ) -> Result<(Entry, Fh)> {
         let (seen, stat) = self
             .keep_probed(view, parent, name, probe)?

@@ -92,12 +92,7 @@ impl FileSystem {
     }
 
     fn tell(
-        &self,
-        view: &View,
-        seen: &Seen,
-        directory: &OpenDirectory,
-        offset: u64,
-        plus: bool,
+        &self, view: &View, seen: &Seen, directory: &OpenDirectory, offset: u64, plus: bool,
         sink: &mut dyn Sink,
     ) -> Result<()> {
         let mut listing = directory.listing.lock();
@@ -238,12 +233,7 @@ impl FileSystem {
     }
 
     fn tell_top(
-        &self,
-        view: &View,
-        directory: &OpenDirectory,
-        offset: u64,
-        plus: bool,
-        sink: &mut dyn Sink,
+        &self, view: &View, directory: &OpenDirectory, offset: u64, plus: bool, sink: &mut dyn Sink,
     ) -> Result<()> {
         let mut listing = directory.listing.lock();
         if offset == 0 || !listing.filled {

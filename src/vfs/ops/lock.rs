@@ -25,12 +25,7 @@ impl FileSystem {
     /// Takes, changes or gives back a lock. With `wait` it is `done` that gets the outcome, at once or later, in
     /// another thread.
     pub fn setlk(
-        &self,
-        caller: Caller,
-        fh: Fh,
-        owner: LockOwner,
-        lock: Lock,
-        wait: bool,
+        &self, caller: Caller, fh: Fh, owner: LockOwner, lock: Lock, wait: bool,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) {
         let (seen, file, fd) = match self.judge_lock(fh, lock) {

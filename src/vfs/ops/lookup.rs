@@ -48,10 +48,7 @@ impl FileSystem {
 
     /// Makes the node of what the top directory shows.
     pub(super) fn keep_top_entry(
-        &self,
-        view: &View,
-        entry: &TopEntry,
-        folder: &Arc<FolderView>,
+        &self, view: &View, entry: &TopEntry, folder: &Arc<FolderView>,
     ) -> Result<(Seen, Stat)> {
         let place = folder.policy.places.get(entry.place);
         let granted = place.filter(|place| !place.path.is_root());
@@ -101,11 +98,7 @@ impl FileSystem {
 
     /// Makes the node of a probe that was judged; `None` if nothing is there, or a corridor that leads nowhere.
     pub(super) fn keep_probed(
-        &self,
-        view: &View,
-        parent: &Seen,
-        name: &Name,
-        probe: Probe,
+        &self, view: &View, parent: &Seen, name: &Name, probe: Probe,
     ) -> Result<Option<(Seen, Stat)>> {
         let Probe {
             there,

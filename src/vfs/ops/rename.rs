@@ -78,13 +78,7 @@ impl FileSystem {
         reason = "two entries, each a directory, a name and what is there"
     )]
     fn rename_judged(
-        &self,
-        parent: &Seen,
-        name: &Name,
-        entry: &Probe,
-        new_parent: &Seen,
-        new_name: &Name,
-        target: &Probe,
+        &self, parent: &Seen, name: &Name, entry: &Probe, new_parent: &Seen, new_name: &Name, target: &Probe,
         flags: RenameFlags,
     ) -> Result<()> {
         // Who leaves a name with a line is remembered before he leaves.

@@ -1,0 +1,185 @@
+//! Between fuser's types and those of the file system.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use fuser::{
+    Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+};
+
+use super::ASK;
+use crate::backing::{FileKind, Lock, LockKind, SetTime};
+use crate::vfs::attr::{Attr, Entry};
+use crate::vfs::error::Error;
+use crate::vfs::filesystem::Caller;
+use crate::vfs::handles::Listed;
+use crate::vfs::ops::Sink;
+
+/// A directory reply that takes names.
+pub(super) struct Names<'a>(pub(super) &'a mut ReplyDirectory);
+
+impl Sink for Names<'_> {
+    fn name(&mut self, listed: &Listed, next: u64) -> bool {
+        self.0.add(
+            INodeNo(listed.ino.0),
+            next,
+            file_type(listed.kind),
+            OsStr::from_bytes(&listed.name),
+        )
+    }
+
+    fn entry(&mut self, listed: &Listed, _entry: &Entry, next: u64) -> bool {
+        self.name(listed, next)
+    }
+}
+
+/// A directory reply that takes names with attributes.
+pub(super) struct Entries<'a>(pub(super) &'a mut ReplyDirectoryPlus);
+
+impl Sink for Entries<'_> {
+    fn name(&mut self, _listed: &Listed, _next: u64) -> bool {
+        // A name alone has no place in this reply; who asked for attributes is given entries.
+        false
+    }
+
+    fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool {
+        self.0.add(
+            INodeNo(entry.attr.ino.0),
+            next,
+            OsStr::from_bytes(&listed.name),
+            &ASK,
+            &file_attr(&entry.attr),
+            Generation(entry.generation),
+        )
+    }
+}
+
+pub(super) fn caller(req: &Request) -> Caller {
+    Caller {
+        uid: req.uid(),
+        gid: req.gid(),
+        pid: req.pid(),
+    }
+}
+
+/// What is appended goes past the kernel's pages: through them it would cut one write in two where it believes a
+/// page to end, and those of another mount could come in between.
+pub(super) fn open_flags(flags: i32) -> FopenFlags {
+    if flags & libc::O_APPEND != 0 {
+        FopenFlags::FOPEN_DIRECT_IO
+    } else {
+        FopenFlags::empty()
+    }
+}
+
+pub(super) fn to_errno(error: &Error) -> Errno {
+    if let Error::Backing(cause) = error
+        && cause.raw_os_error().is_none()
+    {
+        tracing::error!(%cause, "a request failed for a reason that has no errno");
+    }
+    Errno::from_i32(error.errno())
+}
+
+pub(super) fn to_time(time: TimeOrNow) -> SetTime {
+    match time {
+        TimeOrNow::SpecificTime(time) => SetTime::At(time),
+        TimeOrNow::Now => SetTime::Now,
+    }
+}
+
+pub(super) fn to_lock(kind: i32, start: u64, end: u64) -> std::result::Result<Lock, Errno> {
+    let kind = match kind {
+        libc::F_RDLCK => LockKind::Read,
+        libc::F_WRLCK => LockKind::Write,
+        libc::F_UNLCK => LockKind::Unlock,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(Lock { kind, start, end })
+}
+
+pub(super) fn lock_type(kind: LockKind) -> i32 {
+    match kind {
+        LockKind::Read => libc::F_RDLCK,
+        LockKind::Write => libc::F_WRLCK,
+        LockKind::Unlock => libc::F_UNLCK,
+    }
+}
+
+pub(super) fn file_type(kind: FileKind) -> FileType {
+    match kind {
+        FileKind::Regular => FileType::RegularFile,
+        FileKind::Directory => FileType::Directory,
+        FileKind::Symlink => FileType::Symlink,
+        FileKind::Fifo => FileType::NamedPipe,
+        FileKind::Socket => FileType::Socket,
+        FileKind::CharDevice => FileType::CharDevice,
+        FileKind::BlockDevice => FileType::BlockDevice,
+    }
+}
+
+pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.atime,
+        mtime: attr.mtime,
+        ctime: attr.ctime,
+        crtime: attr.ctime,
+        kind: file_type(attr.kind),
+        perm: (attr.mode & 0o7777) as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev,
+        blksize: attr.blksize,
+        flags: 0,
+    }
+}
+
+pub(super) fn reply_entry(reply: ReplyEntry, entry: std::result::Result<Entry, Errno>) {
+    match entry {
+        Ok(entry) => reply.entry(&ASK, &file_attr(&entry.attr), Generation(entry.generation)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_attr(reply: ReplyAttr, attr: std::result::Result<Attr, Errno>) {
+    match attr {
+        Ok(attr) => reply.attr(&ASK, &file_attr(&attr)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_data(reply: ReplyData, data: std::result::Result<Vec<u8>, Errno>) {
+    match data {
+        Ok(data) => reply.data(&data),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_write(reply: ReplyWrite, written: std::result::Result<u32, Errno>) {
+    match written {
+        Ok(written) => reply.written(written),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_empty(reply: ReplyEmpty, done: std::result::Result<(), Errno>) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Answers a question for a value of unknown size: the size alone if the caller has no buffer yet.
+pub(super) fn reply_xattr(reply: ReplyXattr, size: u32, value: std::result::Result<Vec<u8>, Errno>) {
+    match value {
+        Err(errno) => reply.error(errno),
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > size as usize => reply.error(to_errno(&Error::Range)),
+        Ok(value) => reply.data(&value),
+    }
+}
