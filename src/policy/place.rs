@@ -1,6 +1,7 @@
 //! Places: paths in a folder at which lines stand, and what the lines there were made for.
 
 use std::borrow::Borrow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::ids::PlaceId;
 ///
 /// Components are kept with a NUL between them: so everything below a path follows it in order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct PlacePath(Box<[u8]>);
+pub struct PlacePath(Arc<[u8]>);
 
 /// Why something is no path inside a folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -254,7 +255,31 @@ impl Place {
 pub struct Places {
     by_id: HashMap<PlaceId, Arc<Place>>,
     by_path: BTreeMap<PlacePath, PlaceId>,
-    by_inode: HashMap<TargetId, Vec<PlaceId>>,
+    by_inode: HashMap<TargetId, PlaceId>,
+    /// Where one inode bears, or bore, more than one: those but the first.
+    by_inode_too: HashMap<TargetId, Vec<PlaceId>>,
+}
+
+impl FromIterator<Place> for Places {
+    fn from_iter<T: IntoIterator<Item = Place>>(places: T) -> Self {
+        let places: Vec<_> = places.into_iter().map(Arc::new).collect();
+        // Built in one go, the maps have no slack.
+        let mut all = Self {
+            by_id: places.iter().map(|place| (place.id, Arc::clone(place))).collect(),
+            by_path: places
+                .iter()
+                .map(|place| (place.path.clone(), place.id))
+                .collect(),
+            by_inode: HashMap::with_capacity(places.len()),
+            by_inode_too: HashMap::new(),
+        };
+        for place in places {
+            for inode in &place.inodes {
+                all.add_inode(inode, place.id);
+            }
+        }
+        all
+    }
 }
 
 impl Places {
@@ -269,8 +294,10 @@ impl Places {
     }
 
     /// The places that know an inode.
-    pub fn by_inode(&self, handle: &[u8]) -> &[PlaceId] {
-        self.by_inode.get(handle).map_or(&[], Vec::as_slice)
+    pub fn by_inode(&self, handle: &[u8]) -> impl Iterator<Item = PlaceId> {
+        let first = self.by_inode.get(handle);
+        let more = first.and_then(|_| self.by_inode_too.get(handle));
+        first.into_iter().chain(more.into_iter().flatten()).copied()
     }
 
     /// The places at a path and below it.
@@ -308,7 +335,7 @@ impl Places {
         // Two directories may have changed names; the one that came later holds the path until the other is found.
         self.by_path.insert(place.path.clone(), place.id);
         for inode in &place.inodes {
-            self.by_inode.entry(inode.clone()).or_default().push(place.id);
+            self.add_inode(inode, place.id);
         }
         self.by_id.insert(place.id, Arc::new(place));
     }
@@ -322,12 +349,26 @@ impl Places {
             self.by_path.remove(&place.path);
         }
         for inode in &place.inodes {
-            if let Some(places) = self.by_inode.get_mut(inode.as_bytes()) {
-                places.retain(|other| *other != id);
-                if places.is_empty() {
-                    self.by_inode.remove(inode.as_bytes());
-                }
+            self.take_inode(inode, id);
+        }
+    }
+
+    fn add_inode(&mut self, inode: &TargetId, place: PlaceId) {
+        match self.by_inode.entry(inode.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(place);
             }
+            Entry::Occupied(_) => self.by_inode_too.entry(inode.clone()).or_default().push(place),
+        }
+    }
+
+    fn take_inode(&mut self, inode: &TargetId, place: PlaceId) {
+        let mut places: Vec<_> = self.by_inode(inode.as_bytes()).collect();
+        places.retain(|other| *other != place);
+        self.by_inode.remove(inode.as_bytes());
+        self.by_inode_too.remove(inode.as_bytes());
+        for place in places {
+            self.add_inode(inode, place);
         }
     }
 }
@@ -406,7 +447,7 @@ mod tests {
         places.insert(moved);
         assert_eq!(places.find(&path("a")), None);
         assert_eq!(places.find(&path("b")).unwrap().id, PlaceId(1));
-        assert_eq!(places.by_inode(b"one"), [PlaceId(1)]);
+        assert_eq!(places.by_inode(b"one").collect::<Vec<_>>(), [PlaceId(1)]);
         places.remove(PlaceId(1));
         assert_eq!(places, Places::default());
     }

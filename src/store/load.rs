@@ -7,7 +7,7 @@ use super::lines::{line_kind, parse_level, parse_path, parse_target, principal};
 use super::{Result, Store, TopRow};
 use crate::policy::{
     Account, AccountId, FolderId, FolderPolicy, GroupId, Line, LineId, Place, PlaceId, PlaceKind, Places,
-    Principal, Snapshot, TargetId, TopEntry, top_places,
+    Principal, Snapshot, TopEntry, top_places,
 };
 
 impl Store {
@@ -115,39 +115,36 @@ impl Store {
     }
 
     fn load_places(&self, folder: FolderId) -> Result<Places> {
-        let mut inodes: HashMap<i64, Vec<TargetId>> = HashMap::new();
+        // One row for each inode of a place, or one without.
         let mut statement = self.db.prepare_cached(
-            "SELECT place, inodes.handle FROM inodes JOIN places ON places.id = place
-             WHERE folder = ?1 ORDER BY place, seen",
+            "SELECT places.id, path, kind, target, inodes.handle FROM places
+             LEFT JOIN inodes ON inodes.place = places.id
+             WHERE folder = ?1 ORDER BY path, places.id, seen",
         )?;
         let mut rows = statement.query([folder.0])?;
+        let mut places: Vec<Place> = Vec::new();
         while let Some(row) = rows.next()? {
-            inodes
-                .entry(row.get(0)?)
-                .or_default()
-                .push(row.get_ref(1)?.as_blob().unwrap_or_default().into());
+            let id = PlaceId(row.get(0)?);
+            if places.last().is_none_or(|place| place.id != id) {
+                let kind = if row.get_ref(2)?.as_str() == Ok("file") {
+                    PlaceKind::File
+                } else {
+                    PlaceKind::Directory
+                };
+                places.push(Place {
+                    id,
+                    path: parse_path(row.get_ref(1)?.as_blob().unwrap_or_default())?,
+                    kind,
+                    target: parse_target(row.get_ref(3)?.as_str().unwrap_or_default()),
+                    inodes: Vec::new(),
+                });
+            }
+            let inode = row.get_ref(4)?.as_blob_or_null().unwrap_or_default();
+            if let (Some(place), Some(handle)) = (places.last_mut(), inode) {
+                place.inodes.push(handle.into());
+            }
         }
-        let mut places = Places::default();
-        let mut statement = self
-            .db
-            .prepare_cached("SELECT id, path, kind, target FROM places WHERE folder = ?1 ORDER BY id")?;
-        let mut rows = statement.query([folder.0])?;
-        while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            let kind = if row.get_ref(2)?.as_str() == Ok("file") {
-                PlaceKind::File
-            } else {
-                PlaceKind::Directory
-            };
-            places.insert(Place {
-                id: PlaceId(id),
-                path: parse_path(row.get_ref(1)?.as_blob().unwrap_or_default())?,
-                kind,
-                target: parse_target(row.get_ref(3)?.as_str().unwrap_or_default()),
-                inodes: inodes.remove(&id).unwrap_or_default(),
-            });
-        }
-        Ok(places)
+        Ok(places.into_iter().collect())
     }
 
     fn load_lines(&self, folder: FolderId) -> Result<HashMap<Principal, Arc<[Line]>>> {

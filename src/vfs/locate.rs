@@ -169,7 +169,7 @@ impl FileSystem {
         let Some(handle) = &object.handle else {
             return Ok(cursor);
         };
-        for &id in places.by_inode(handle.as_bytes()) {
+        for id in places.by_inode(handle.as_bytes()) {
             let Some(place) = places.get(id).filter(|_| here != Some(id)) else {
                 continue;
             };
