@@ -1,6 +1,6 @@
 //! Invitations: shares that wait for the invitee's word.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::json;
 
 use super::lines::{parse_level, parse_path, write_line};
@@ -175,7 +175,7 @@ impl Store {
     /// Accepts an invitation, under a name of the invitee's choice or the folder's own.
     ///
     /// # Errors
-    /// If the name is in use, or can be none.
+    /// If the name is in use, or can be none; if the invitation waits no more.
     pub fn accept(&mut self, by: &By, invitation: &Invitation, name: Option<&str>) -> Result<()> {
         if let Some(name) = name {
             valid_name("folder", name)?;
@@ -212,26 +212,18 @@ impl Store {
                 "DELETE FROM hidden WHERE account = ?1 AND folder = ?2",
                 (account.0, folder.0),
             )?;
-            db.execute(
-                "UPDATE invitations SET state = 'accepted' WHERE id = ?1",
-                [invitation.id],
-            )?;
-            Ok(())
+            end(db, invitation, InvitationState::Accepted)
         })
     }
 
     /// Ends an invitation that waits: declined by the invitee, or cancelled by the owner.
     ///
     /// # Errors
-    /// The database's.
+    /// If it waits no more.
     pub fn end_invitation(&mut self, by: &By, invitation: &Invitation, state: InvitationState) -> Result<()> {
         let details = json!({ "path": invitation.path.to_string(), "for": self.principal_name(Principal::Account(invitation.account))? });
         self.change(by, state.name(), Some(invitation.folder), details, |db| {
-            db.execute(
-                "UPDATE invitations SET state = ?1 WHERE id = ?2",
-                (state.name(), invitation.id),
-            )?;
-            Ok(())
+            end(db, invitation, state)
         })
     }
 
@@ -310,5 +302,20 @@ impl Store {
         let mut statement = self.db.prepare_cached(&query)?;
         let rows = statement.query_map([value], invitation)?;
         rows.map(|row| row.map_err(StoreError::from).flatten()).collect()
+    }
+}
+
+/// An invitation ends once.
+fn end(db: &Connection, invitation: &Invitation, state: InvitationState) -> Result<()> {
+    let waited = db.execute(
+        "UPDATE invitations SET state = ?1 WHERE id = ?2 AND state = 'pending'",
+        (state.name(), invitation.id),
+    )?;
+    if waited == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict(
+            "the invitation waits no more: ask for another".into(),
+        ))
     }
 }

@@ -123,17 +123,18 @@ impl Store {
         drop(private_file(&file)?);
         let mut db = Connection::open(&file)?;
         db.busy_timeout(Duration::from_secs(5))?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        db.pragma_update(None, "foreign_keys", true)?;
-        db.set_prepared_statement_cache_capacity(64);
         let migrations = migrations();
+        // Before anything is written into it.
         if let SchemaVersion::Outside(found) = migrations.current_version(&db)? {
             return Err(StoreError::Newer {
                 found: found.get(),
                 known: KNOWN_VERSION,
             });
         }
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        db.set_prepared_statement_cache_capacity(64);
         migrations.to_latest(&mut db)?;
         Ok(Self { db, _lock: lock })
     }
