@@ -119,7 +119,13 @@ impl Run {
 
     /// Ends the test, with what one needs to make it happen again.
     pub fn fail(&self, what: &str) -> ! {
-        let history = self.history.join("\n");
+        // Who names a seed wants to see all of it.
+        let last = if std::env::var_os("LENDFS_MODEL_SEED").is_some() {
+            self.history.len()
+        } else {
+            30
+        };
+        let history = self.history[self.history.len().saturating_sub(last)..].join("\n");
         panic!(
             "{history}\nLENDFS_MODEL_SEED={} fails at step {}: {what}",
             self.seed, self.steps
@@ -128,8 +134,6 @@ impl Run {
 
     pub fn note(&mut self, what: String) {
         self.history.push(what);
-        let excess = self.history.len().saturating_sub(30);
-        self.history.drain(..excess);
     }
 
     fn call_on_paths(&mut self, player: usize, call: &Call) {
@@ -348,6 +352,15 @@ impl Run {
         }
     }
 
+    /// Runs a command of the owner's.
+    fn must(&mut self, line: &str) {
+        self.note(line.to_owned());
+        let output = self.world.lendfs(OLGA, line);
+        if !output.status.success() {
+            self.fail(&String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
     /// The owner writes or takes away a rule.
     fn change_rules(&mut self) {
         let rules = self.rules.rules();
@@ -359,8 +372,7 @@ impl Run {
                 .find(|of| super::rules::principal(of) == principal)
                 .unwrap();
             let place = format!("tests/{}", path.join("/"));
-            self.note(format!("unpermit {place} --for {of}"));
-            self.world.ok(OLGA, &format!("unpermit {place} --for {of}"));
+            self.must(&format!("unpermit {place} --for {of}"));
             self.rules.remove(&path, LineKind::Rule, of);
             return;
         }
@@ -379,8 +391,7 @@ impl Run {
             return;
         }
         let place = format!("tests/{}", path.join("/"));
-        self.note(format!("permit {place} --for {of} {level}"));
-        self.world.permit(&place, of, level.name());
+        self.must(&format!("permit {place} --for {of} {level}"));
         self.rules.write(&self.tree, &path, LineKind::Rule, of, level);
     }
 }
