@@ -209,12 +209,7 @@ impl Run {
 
     /// Makes a call, and holds the viewer and the editor to what was promised of them, whatever the call was.
     fn perform(
-        &mut self,
-        player: usize,
-        call: &Call,
-        paths: &[Names],
-        targets: Vec<PathBuf>,
-        files: Vec<Arc<File>>,
+        &mut self, player: usize, call: &Call, paths: &[Names], targets: Vec<PathBuf>, files: Vec<Arc<File>>,
     ) -> (String, Reply) {
         let before = tree::picture(&self.backing);
         let what = call.what.clone();
@@ -243,13 +238,8 @@ impl Run {
     }
 
     fn compare(
-        &self,
-        user: User,
-        call: &Call,
-        paths: &[Names],
-        expected: &Result<Reply, nix::errno::Errno>,
-        answer: &str,
-        reply: &Reply,
+        &self, user: User, call: &Call, paths: &[Names], expected: &Result<Reply, nix::errno::Errno>,
+        answer: &str, reply: &Reply,
     ) {
         let word = match expected {
             Ok(_) => "ok".to_owned(),
