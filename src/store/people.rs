@@ -161,12 +161,13 @@ impl Store {
                     email.escape_debug()
                 )));
             }
-            if self
+            if let Some(other) = self
                 .account_by_email(email)?
-                .is_some_and(|other| other.id != account.id)
+                .filter(|other| other.id != account.id)
             {
                 return Err(StoreError::Conflict(format!(
-                    "the e-mail address {email} belongs to another account"
+                    "the e-mail address {email} belongs to {}: take it from there first",
+                    other.login
                 )));
             }
         }

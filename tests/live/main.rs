@@ -16,6 +16,7 @@ mod admission;
 mod attributes;
 mod boundaries;
 mod cases;
+mod control;
 mod data;
 mod immediate;
 mod life;
