@@ -61,7 +61,9 @@ impl Users {
                 continue;
             }
             let id = user.uid.to_string();
-            must("groupadd", &["--gid", &id, user.name]);
+            if !known(user.name, "group") {
+                must("groupadd", &["--gid", &id, user.name]);
+            }
             let mut arguments = vec!["--no-create-home", "--no-log-init", "--shell", "/bin/sh"];
             arguments.extend(["--home-dir", "/nonexistent", "--uid", &id, "--gid", &id]);
             if user.staff {
