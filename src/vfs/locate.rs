@@ -178,7 +178,13 @@ impl FileSystem {
             };
             match place.kind {
                 PlaceKind::Directory if object.kind == FileKind::Directory => {
-                    return Err(self.moved(folder, &place.path, &path));
+                    if leads_to(folder, &path, object) {
+                        return Err(self.moved(folder, &place.path, &path));
+                    }
+                    // The node is not where it was found any more; the lines went with it.
+                    if let Some(at) = folder.tree.at(id) {
+                        cursor = folder.tree.capped(cursor, folder.tree.verdict(at).standing);
+                    }
                 }
                 PlaceKind::Directory => {}
                 PlaceKind::File => {
@@ -202,7 +208,8 @@ impl FileSystem {
             .last()
             .is_some_and(|inode| inode.as_bytes() == handle);
         let back = place.target == Target::Gone && object.kind == FileKind::Directory;
-        if !newest || back {
+        // A node may have been found there at another time, or be removed.
+        if (!newest || back) && still_leads_to(folder, place, object) {
             self.shared
                 .change_places(folder.policy.id, &[(id, PlaceChange::Observed(handle.into()))]);
         }
@@ -271,10 +278,15 @@ fn stands_for(place: &Place, object: &Object) -> bool {
 /// Tells whether the path of a place still leads to this inode: then the inode has not left the name, and what
 /// was found is another name of it.
 pub(super) fn still_leads_to(folder: &FolderView, place: &Place, object: &Object) -> bool {
+    leads_to(folder, &place.path, object)
+}
+
+/// Tells whether a path in the folder leads to this inode.
+fn leads_to(folder: &FolderView, path: &PlacePath, object: &Object) -> bool {
     let Ok(root) = folder.backing.root() else {
         return false;
     };
-    backing::open_beneath(root, place.path.components())
+    backing::open_beneath(root, path.components())
         .map_err(Error::from)
         .and_then(Opened::of)
         .is_ok_and(|opened| opened.object.is(object))

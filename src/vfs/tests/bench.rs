@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backing;
+use crate::backing::{self, FileKind, Name};
 use crate::policy::{
     Account, AccountId, AccountKind, FolderId, FolderPolicy, Inheritance, Level, Line, LineId, LineKind,
     Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Places, Principal, Refusal, Snapshot, Target,
@@ -19,6 +19,7 @@ const OWNER: AccountId = AccountId(1);
 const SUBJECT: AccountId = AccountId(2);
 const FOLDER: FolderId = FolderId(1);
 const ROOT: PlaceId = PlaceId(1);
+const RULED: PlaceId = PlaceId(2);
 const IDS: (u32, u32) = (12345, 12345);
 
 /// Who asks in the tests.
@@ -67,19 +68,8 @@ impl Bench {
         let root = backing::open_root(scratch.path()).unwrap();
         let backing = Arc::new(Backing::new(root, Custody::Managed).unwrap());
         let shared = Shared::new(Arc::new(Agreeable), 64);
-        publish(&shared, &backing, Level::Full);
-        let viewer = Viewer {
-            account: SUBJECT,
-            ceiling: None,
-            online: false,
-        };
-        let options = Options {
-            viewer,
-            own: None,
-            default_permissions: false,
-            subject_ids: IDS,
-        };
-        let filesystem = FileSystem::new(&shared, options);
+        publish(&shared, &backing, Level::Full, None);
+        let filesystem = mount(&shared, SUBJECT);
         let found = |parent, name: &[u8]| filesystem.lookup(parent, name).unwrap().attr.ino;
         let folder = found(Ino::TOP, b"tests");
         let (file, other, link) = (
@@ -103,11 +93,59 @@ impl Bench {
 
     /// Lets the subject have the folder at another level from now on.
     pub(super) fn publish(&self, level: Level) {
-        publish(&self.shared, &self.backing, level);
+        publish(&self.shared, &self.backing, level, None);
+    }
+
+    /// Makes a rule for the subject on something in the folder, which he has at the level `full`.
+    pub(super) fn rule(&self, name: &str, level: Level) {
+        let at = backing::open_path(self.backing.root().unwrap(), &Name::new(name).unwrap()).unwrap();
+        let kind = match backing::stat(&at).unwrap().kind {
+            FileKind::Directory => PlaceKind::Directory,
+            _ => PlaceKind::File,
+        };
+        let handle = backing::handle(&at)
+            .unwrap()
+            .expect("the scratch directory has file handles");
+        let place = Place {
+            id: RULED,
+            path: PlacePath::parse(name.as_bytes()).unwrap(),
+            kind,
+            target: Target::There,
+            inodes: vec![handle.as_bytes().into()],
+        };
+        publish(&self.shared, &self.backing, Level::Full, Some((place, level)));
+    }
+
+    /// The place of the rule as it is now.
+    pub(super) fn ruled(&self) -> Place {
+        let snapshot = self.shared.snapshot();
+        snapshot.folders[&FOLDER].places.get(RULED).unwrap().clone()
+    }
+
+    /// Another mount of the same folder: of its owner, whom no line binds.
+    pub(super) fn owners_mount(&self) -> (Arc<FileSystem>, Ino) {
+        let filesystem = mount(&self.shared, OWNER);
+        let folder = filesystem.lookup(Ino::TOP, b"tests").unwrap().attr.ino;
+        (filesystem, folder)
     }
 }
 
-fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level) {
+fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
+    let viewer = Viewer {
+        account,
+        ceiling: None,
+        online: false,
+    };
+    let options = Options {
+        viewer,
+        own: None,
+        default_permissions: false,
+        subject_ids: IDS,
+    };
+    FileSystem::new(shared, options)
+}
+
+fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rule: Option<(Place, Level)>) {
     let account = |id, login: &str, uid| {
         let account = Account {
             id,
@@ -135,13 +173,24 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level) {
         level: level.into(),
         place: ROOT,
     };
+    let mut lines = vec![grant];
+    if let Some((place, level)) = rule {
+        lines.push(Line {
+            id: LineId(2),
+            kind: LineKind::Rule,
+            level: level.into(),
+            place: place.id,
+            ..grant
+        });
+        places.insert(place);
+    }
     let folder = FolderPolicy {
         id: FOLDER,
         owner: OWNER,
         name: "tests".into(),
         inheritance: Inheritance::Override,
         places,
-        lines: HashMap::from([(principal, Arc::from([grant]))]),
+        lines: HashMap::from([(principal, lines.into())]),
     };
     let top = TopEntry {
         name: (*b"tests").into(),
@@ -152,7 +201,7 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level) {
         accounts: HashMap::from([account(OWNER, "owner", 12344), account(SUBJECT, "subject", IDS.0)]),
         groups: HashMap::new(),
         folders: HashMap::from([(FOLDER, Arc::new(folder))]),
-        tops: HashMap::from([(SUBJECT, Arc::from([top]))]),
+        tops: HashMap::from([(SUBJECT, Arc::from([top.clone()])), (OWNER, Arc::from([top]))]),
     };
     shared.publish(snapshot, HashMap::from([(FOLDER, Arc::clone(backing))]));
 }
