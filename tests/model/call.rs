@@ -162,7 +162,12 @@ fn by_path(what: &What, paths: &[PathBuf]) -> Outcome {
         What::Mkdir => std::fs::create_dir(at).map(nothing),
         What::Rmdir => std::fs::remove_dir(at).map(nothing),
         What::Unlink => std::fs::remove_file(at).map(nothing),
-        What::Rename(flags) => Ok(nothing(renameat2(AT_FDCWD, at, AT_FDCWD, &paths[1], *flags)?)),
+        What::Rename(flags) => {
+            // While it holds the lock for a rename, the kernel cannot take in that another mount has moved a
+            // directory (ESTALE); at a stat it does.
+            let _ = paths.iter().map(|path| path.symlink_metadata()).count();
+            Ok(nothing(renameat2(AT_FDCWD, at, AT_FDCWD, &paths[1], *flags)?))
+        }
         What::Link => std::fs::hard_link(at, &paths[1]).map(nothing),
         What::Symlink(content) => std::os::unix::fs::symlink(content, at).map(nothing),
         What::Mknod(kind) => {

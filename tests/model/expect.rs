@@ -36,22 +36,31 @@ pub struct HeldFile {
 
 /// The answer to a call by path. `bases` are the paths of the directories that its spots start from.
 pub fn by_path(sight: &Sight<'_>, call: &Call, bases: &[Names]) -> Expected {
-    let mut reached = Vec::new();
-    let mut parents = Vec::new();
-    for (spot, base) in call.spots.iter().zip(bases) {
-        match walk(sight, base, &spot.names) {
-            Ok(parent) => parents.push((parent, spot.names.last()?.clone())),
+    let mut reached: Vec<Reached> = Vec::new();
+    let directories = call.spots.iter().zip(bases);
+    let directories = directories.map(|(spot, base)| walk(sight, base, &spot.names));
+    // A rename walks to both directories before it looks for a name in either.
+    let directories: Vec<_> = match call.what {
+        What::Rename(_) => match directories.collect::<Answer<Vec<_>>>() {
+            Ok(directories) => directories.into_iter().map(Ok).collect(),
+            Err(errno) => return Some(Err(errno)),
+        },
+        _ => directories.collect(),
+    };
+    for (parent, spot) in directories.into_iter().zip(&call.spots) {
+        let name = spot.names.last()?;
+        let found = parent.and_then(|parent| {
+            let path = join(&parent, name);
+            match look_up(sight, &parent, name) {
+                Ok(id) => Ok((parent, path, Some(id))),
+                Err(Errno::ENOENT) => Ok((parent, path, None)),
+                Err(errno) => Err(errno),
+            }
+        });
+        match found {
+            Ok((parent, path, found)) => reached.push(Reached { parent, path, found }),
             Err(errno) => return Some(Err(errno)),
         }
-    }
-    for (parent, name) in parents {
-        let path = join(&parent, &name);
-        let found = match look_up(sight, &parent, &name) {
-            Ok(id) => Some(id),
-            Err(Errno::ENOENT) => None,
-            Err(errno) => return Some(Err(errno)),
-        };
-        reached.push(Reached { parent, path, found });
         // The source of a rename or link has to be there before the target is looked at.
         if matches!(call.what, What::Rename(_) | What::Link) && reached[0].found.is_none() {
             return Some(Err(Errno::ENOENT));
