@@ -11,10 +11,11 @@ use std::time::Instant;
 use super::config::Config;
 use super::error::Result;
 use super::mounts::LiveMount;
+use super::steward::Registrar;
 use crate::backing::{self, users};
 use crate::policy::{AccountId, FolderId, Snapshot};
 use crate::store::{AccountRow, By, FolderRow, GroupSource, Store, StoreError};
-use crate::vfs::{Backing, Custody, Shared, Steward};
+use crate::vfs::{Backing, Custody, Shared};
 
 /// Who asks at the control socket.
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) snapshot: Snapshot,
     pub(super) shared: Arc<Shared>,
+    pub(super) registrar: Registrar,
     pub(super) mounts: Vec<LiveMount>,
     pub(super) backings: HashMap<FolderId, Arc<Backing>>,
     pub(super) state: PathBuf,
@@ -58,7 +60,7 @@ impl Core {
     /// # Errors
     /// The store's.
     pub(super) fn start(
-        store: Store, state: PathBuf, config: Config, steward: Arc<dyn Steward>, files: usize,
+        store: Store, state: PathBuf, config: Config, registrar: Registrar, files: usize,
     ) -> std::result::Result<Self, StoreError> {
         for directory in ["folders", "trash"] {
             std::fs::create_dir_all(state.join(directory))?;
@@ -68,7 +70,8 @@ impl Core {
             store,
             config,
             snapshot,
-            shared: Shared::new(steward, files),
+            shared: Shared::new(Arc::new(registrar.clone()), files),
+            registrar,
             mounts: Vec::new(),
             backings: HashMap::new(),
             state,

@@ -101,7 +101,7 @@ async fn serve(options: Options, store: Store, files: usize) -> Result<(), Start
         store,
         options.state.clone(),
         options.config.clone(),
-        Arc::new(registrar.clone()),
+        registrar.clone(),
         files,
     )?;
     let core = Arc::new(Mutex::new(core));

@@ -229,6 +229,7 @@ impl Core {
         for (id, _) in self.store.recorded_mounts().unwrap_or_default() {
             let _ = self.store.forget_mount(id);
         }
+        self.catch_up();
     }
 }
 

@@ -131,6 +131,7 @@ async fn handle<C: Run>(
             .transpose()
             .map_err(|_| Refused::invalid("the name after --user cannot be read"))?;
         let mut core = core.lock();
+        core.catch_up();
         let caller = identify(&mut core, &peer, user.as_deref())?;
         command.run(&mut core, &caller)
     })

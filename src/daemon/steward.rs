@@ -1,10 +1,9 @@
 //! The daemon as the file system sees it.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::core::Core;
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
@@ -13,11 +12,17 @@ use crate::vfs::Steward;
 
 /// Keeps what the file system reports. It is made before the [`Core`] that it works for, and told of it by
 /// [`Registrar::serve`].
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Registrar {
     core: Arc<RwLock<Weak<Mutex<Core>>>>,
-    reports: Sender<Report>,
-    pending: Arc<Mutex<Option<Receiver<Report>>>>,
+    reports: Arc<Reports>,
+}
+
+/// What was reported and is not in the store yet.
+#[derive(Default)]
+struct Reports {
+    queue: Mutex<Vec<Report>>,
+    filled: Condvar,
 }
 
 enum Report {
@@ -27,17 +32,6 @@ enum Report {
     Lost,
 }
 
-impl Default for Registrar {
-    fn default() -> Self {
-        let (reports, pending) = channel();
-        Self {
-            core: Arc::default(),
-            reports,
-            pending: Arc::new(Mutex::new(Some(pending))),
-        }
-    }
-}
-
 impl Registrar {
     /// Starts to keep reports.
     ///
@@ -45,24 +39,38 @@ impl Registrar {
     /// If there is no thread to be had.
     pub(super) fn serve(&self, core: &Arc<Mutex<Core>>) -> io::Result<()> {
         *self.core.write() = Arc::downgrade(core);
-        let Some(pending) = self.pending.lock().take() else {
-            return Ok(());
-        };
-        let core = Arc::downgrade(core);
+        let (core, reports) = (Arc::downgrade(core), Arc::clone(&self.reports));
         std::thread::Builder::new().name("places".into()).spawn(move || {
-            while let Ok(report) = pending.recv() {
+            loop {
+                {
+                    let mut queue = reports.queue.lock();
+                    if queue.is_empty() {
+                        reports.filled.wait(&mut queue);
+                    }
+                }
                 let Some(core) = core.upgrade() else { return };
-                let mut core = core.lock();
-                // What came meanwhile goes into the same round.
-                let reports: Vec<_> = std::iter::once(report).chain(pending.try_iter()).collect();
-                core.keep(&reports);
+                core.lock().catch_up();
             }
         })?;
         Ok(())
     }
+
+    fn report(&self, report: Report) {
+        self.reports.queue.lock().push(report);
+        self.reports.filled.notify_one();
+    }
 }
 
 impl Core {
+    /// Brings the store up to date with what the file system reported: before each command, which may name what was
+    /// renamed a moment ago.
+    pub(super) fn catch_up(&mut self) {
+        let reports = std::mem::take(&mut *self.registrar.reports.queue.lock());
+        if !reports.is_empty() {
+            self.keep(&reports);
+        }
+    }
+
     fn keep(&mut self, reports: &[Report]) {
         if reports.iter().any(|report| matches!(report, Report::Lost)) {
             self.look_after();
@@ -125,12 +133,11 @@ impl Steward for Registrar {
     }
 
     fn place_changed(&self, folder: FolderId, place: PlaceId, change: PlaceChange) {
-        // Without its receiver the daemon is about to end.
-        let _ = self.reports.send(Report::Place(folder, place, change));
+        self.report(Report::Place(folder, place, change));
     }
 
     fn backing_lost(&self, folder: FolderId) {
         tracing::debug!(%folder, "the backing directory was removed");
-        let _ = self.reports.send(Report::Lost);
+        self.report(Report::Lost);
     }
 }

@@ -137,9 +137,15 @@ fn level(
         None => (Level::Invisible, Decided::Nothing),
     };
     for above in path.way() {
-        let gone = folder.places.find(&above).is_some_and(|place| {
-            place.target == Target::Gone && chain.iter().any(|looked| looked.line.place == place.id)
-        });
+        let is_gone = |place| {
+            folder
+                .places
+                .get(place)
+                .is_some_and(|place| place.target == Target::Gone)
+        };
+        let gone = chain
+            .iter()
+            .any(|looked| looked.path == above && is_gone(looked.line.place));
         if !gone {
             continue;
         }
@@ -167,7 +173,10 @@ fn reaching(folder: &FolderPolicy, subject: &Subject, path: &PlacePath) -> Vec<L
             outcome: Outcome::DeeperFirst,
         })
         .collect();
-    chain.sort_by_key(|looked| (looked.path.depth(), looked.line.kind, looked.line.principal));
+    let of = |looked: &Looked| (looked.path.depth(), looked.line.kind, looked.line.principal);
+    chain.sort_by_key(|looked| (of(looked), looked.line.level.in_mount(subject.online)));
+    // Two for one principal at one path come of a move to where another place was lost: the lower holds.
+    chain.dedup_by_key(|looked| of(looked));
     chain
 }
 

@@ -88,7 +88,7 @@ impl SubjectTree {
             (root.standing, root.everywhere) = (standing, standing.rights());
             return tree;
         }
-        let mut lines: Vec<Vec<&Line>> = vec![Vec::new()];
+        let mut lines: Vec<Lines<'_>> = vec![Lines::default()];
         for line in folder.lines_of(subject.principals()) {
             let Some(place) = folder.places.get(line.place) else {
                 continue;
@@ -99,10 +99,12 @@ impl SubjectTree {
             }
             tree.nodes[node as usize].place = Some(place.id);
             tree.by_place.insert(place.id, node);
-            lines.resize_with(tree.nodes.len(), Vec::new);
-            lines[node as usize].push(line);
+            lines.resize_with(tree.nodes.len(), Lines::default);
+            let here = &mut lines[node as usize];
+            here.add(line, subject);
+            here.gone |= place.target == Target::Gone;
         }
-        lines.resize_with(tree.nodes.len(), Vec::new);
+        lines.resize_with(tree.nodes.len(), Lines::default);
         tree.resolve(folder, subject, &lines);
         tree
     }
@@ -252,15 +254,14 @@ impl SubjectTree {
 
     /// Resolves all nodes, from the root down, then gathers what is seen below, from the leaves up. Children come
     /// after their parents in `nodes`.
-    fn resolve(&mut self, folder: &FolderPolicy, subject: &Subject, lines: &[Vec<&Line>]) {
+    fn resolve(&mut self, folder: &FolderPolicy, subject: &Subject, lines: &[Lines<'_>]) {
         let mut states = vec![State::default(); self.nodes.len()];
         let mut parents = vec![None; self.nodes.len()];
         let limit = subject.limit();
         for node in 0..self.nodes.len() {
             let inherited = parents[node].map(|parent: usize| states[parent]);
-            let state = inherited.unwrap_or_default().under(&lines[node], subject);
-            let place = self.nodes[node].place.and_then(|place| folder.places.get(place));
-            let gone = place.is_some_and(|place| place.target == Target::Gone);
+            let state = inherited.unwrap_or_default().under(&lines[node].lines, subject);
+            let gone = lines[node].gone;
             // What is gone is not raised by what was meant for it.
             let above = inherited.map_or(Level::Invisible, |above| above.level(folder.inheritance));
             let cap = if gone { state.cap.min(above) } else { state.cap };
@@ -316,6 +317,31 @@ impl Node {
 impl Cursor {
     fn sees_through(self) -> bool {
         self.cap.rights().contains(Right::See)
+    }
+}
+
+/// The lines of the subject at a node.
+#[derive(Default)]
+struct Lines<'a> {
+    lines: Vec<&'a Line>,
+    /// What some of them were made for is gone.
+    gone: bool,
+}
+
+impl<'a> Lines<'a> {
+    /// Adds a line. Of two for the same principal at one path the lower holds: one was made for what is lost, and a
+    /// directory with the other was moved there.
+    fn add(&mut self, line: &'a Line, subject: &Subject) {
+        let level = |line: &Line| line.level.in_mount(subject.online);
+        let twin = self
+            .lines
+            .iter_mut()
+            .find(|known| known.kind == line.kind && known.principal == line.principal);
+        match twin {
+            Some(known) if level(line) < level(known) => *known = line,
+            Some(_) => {}
+            None => self.lines.push(line),
+        }
     }
 }
 

@@ -73,10 +73,12 @@ impl Store {
     pub fn line(
         &self, folder: FolderId, kind: LineKind, principal: Principal, path: &PlacePath,
     ) -> Result<Option<LineLevel>> {
-        let Some(place) = find_place(&self.db, folder, path)? else {
-            return Ok(None);
-        };
-        Ok(find_line(&self.db, place, kind, principal)?.map(|(_, level)| level))
+        for place in places_at(&self.db, folder, path)? {
+            if let Some((_, level)) = find_line(&self.db, place, kind, principal)? {
+                return Ok(Some(level));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes a line away.
@@ -94,17 +96,19 @@ impl Store {
         let name = self.principal_name(principal)?;
         let details = json!({ "path": path.to_string(), "for": name });
         self.change(by, action, Some(folder), details, |db| {
-            let line = match find_place(db, folder, path)? {
-                Some(place) => find_line(db, place, kind, principal)?,
-                None => None,
-            };
-            let what = if kind == LineKind::Grant { "share" } else { "rule" };
-            let Some((line, _)) = line else {
+            let mut found = false;
+            for place in places_at(db, folder, path)? {
+                if let Some((line, _)) = find_line(db, place, kind, principal)? {
+                    db.execute("DELETE FROM lines WHERE id = ?1", [line])?;
+                    found = true;
+                }
+            }
+            if !found {
+                let what = if kind == LineKind::Grant { "share" } else { "rule" };
                 return Err(StoreError::NotFound(format!(
                     "there is no {what} for {name} at that place"
                 )));
-            };
-            db.execute("DELETE FROM lines WHERE id = ?1", [line])?;
+            }
             drop_unused_places(db)
         })
     }
@@ -259,6 +263,14 @@ pub(super) fn find_place(db: &Connection, folder: FolderId, path: &PlacePath) ->
         .prepare_cached("SELECT id FROM places WHERE folder = ?1 AND path = ?2 ORDER BY id DESC LIMIT 1")?
         .query_row((folder.0, path.to_bytes()), |row| Ok(PlaceId(row.get(0)?)))
         .optional()?)
+}
+
+/// All places of a path, the newest first: a directory with lines may have been moved to where another was lost.
+fn places_at(db: &Connection, folder: FolderId, path: &PlacePath) -> Result<Vec<PlaceId>> {
+    let mut statement =
+        db.prepare_cached("SELECT id FROM places WHERE folder = ?1 AND path = ?2 ORDER BY id DESC")?;
+    let rows = statement.query_map((folder.0, path.to_bytes()), |row| Ok(PlaceId(row.get(0)?)))?;
+    Ok(rows.collect::<std::result::Result<_, _>>()?)
 }
 
 fn find_line(

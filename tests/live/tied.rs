@@ -236,3 +236,29 @@ fn lines_stay_with_their_targets_over_a_restart() {
     assert_eq!(write(&bob.join("doc~")), "EACCES");
     assert_eq!(write(&bob.join("up/x")), "ok");
 }
+
+#[test]
+fn a_line_is_found_where_its_directory_was_moved_to_a_moment_ago() {
+    let Some((world, _, bob, olga)) = shared("full", &["a/x", "b/x"]) else {
+        return;
+    };
+    world.permit("tests/a", BOB.name, "view");
+    world.permit("tests/b", BOB.name, "invisible");
+    // The way goes by the place of one that is gone.
+    for round in 0..10 {
+        let (from, to) = (
+            format!("a{}", "x".repeat(round)),
+            format!("a{}", "x".repeat(round + 1)),
+        );
+        OLGA.run(|| std::fs::rename(olga.join(&from), olga.join(&to)).unwrap());
+        world.ok(OLGA, &format!("unpermit tests/{to} --for {}", BOB.name));
+        world.permit(&format!("tests/{to}"), BOB.name, "view");
+    }
+    OLGA.run(|| {
+        std::fs::remove_dir_all(olga.join("b")).unwrap();
+        std::fs::rename(olga.join("axxxxxxxxxx"), olga.join("b")).unwrap();
+    });
+    assert_eq!(stat(&bob.join("b")), "ENOENT", "what was hidden there still is");
+    world.ok(OLGA, &format!("unpermit tests/b --for {}", BOB.name));
+    assert_eq!(write(&bob.join("b/x")), "ok");
+}

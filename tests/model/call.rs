@@ -165,7 +165,9 @@ fn by_path(what: &What, paths: &[PathBuf]) -> Outcome {
         What::Rename(flags) => {
             // While it holds the lock for a rename, the kernel cannot take in that another mount has moved a
             // directory (ESTALE); at a stat it does.
-            let _ = paths.iter().map(|path| path.symlink_metadata()).count();
+            for path in paths {
+                let _ = path.symlink_metadata();
+            }
             Ok(nothing(renameat2(AT_FDCWD, at, AT_FDCWD, &paths[1], *flags)?))
         }
         What::Link => std::fs::hard_link(at, &paths[1]).map(nothing),

@@ -627,3 +627,33 @@ fn a_subject_shares_lines_and_does_not_copy_them() {
     ));
     assert!(!changed.lines.contains_key(&ME));
 }
+
+#[test]
+fn a_directory_moved_to_where_another_was_lost_frees_nothing() {
+    for (lost, moved, expected) in [
+        ("invisible", "edit", "invisible"),
+        ("edit", "locked", "locked"),
+        ("full", "edit", "edit"),
+    ] {
+        for principal in [ME, ALL_STAFF] {
+            let mut story = story()
+                .grant(ALL_STAFF, "view", "")
+                .rule(principal, lost, "a")
+                .gone("a")
+                .rule(principal, moved, "b");
+            let id = story
+                .folder
+                .places
+                .find(&PlacePath::parse(b"b").unwrap())
+                .unwrap()
+                .id;
+            let to = PlacePath::parse(b"a").unwrap();
+            story.folder = story
+                .folder
+                .with_changes(&[(id, crate::policy::place::PlaceChange::Moved(to))]);
+            // What is gone raises nothing either.
+            let expected = if expected == "edit" { "view" } else { expected };
+            story.check(&in_staff(BOB.0), &[("a", expected), ("b", "view")]);
+        }
+    }
+}
