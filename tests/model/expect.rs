@@ -163,7 +163,8 @@ fn rename(sight: &Sight<'_>, from: &Reached, to: &Reached, flags: RenameFlags) -
         return Some(Err(Errno::ENOENT));
     }
     if to.parent.starts_with(&from.path) {
-        return Some(Err(Errno::EINVAL));
+        // The kernel may know a directory that was held open while it moved as another one.
+        return to.found.is_none().then_some(Err(Errno::EINVAL));
     }
     if from.parent.starts_with(&to.path) {
         return Some(Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY }));
@@ -172,8 +173,15 @@ fn rename(sight: &Sight<'_>, from: &Reached, to: &Reached, flags: RenameFlags) -
         return Some(Ok(Reply::Nothing));
     }
     let directory = |id| sight.tree.is_directory(id);
+    // Lines of two directories at one path, of which one is gone: what holds there is not settled.
+    let lines = |path: &Names| sight.rules.stand_below(path);
+    let to_directory = exchange && to.found.is_some_and(directory);
+    let both = directory(id) && to_directory;
+    if !both && (directory(id) && lines(&to.path) || to_directory && lines(&from.path)) {
+        return None;
+    }
     if let Some(target) = to.found {
-        if target == id || directory(target) && !exchange && sight.rules.stands_at(&to.path) {
+        if target == id {
             return None;
         }
         if !exchange && directory(id) != directory(target) {
@@ -402,6 +410,10 @@ pub fn by_file(sight: &Sight<'_>, what: &What, files: &[&HeldFile]) -> Expected 
         false => Err(Errno::EIO),
     };
     let file = files[0];
+    // A file with several names is judged by the one that was looked up last.
+    if files.iter().any(|file| sight.tree.links(file.inode) > 1) {
+        return None;
+    }
     match what {
         What::HeldRead if !file.read => Some(Err(Errno::EBADF)),
         // At the end of a file the kernel need not ask.

@@ -144,9 +144,9 @@ impl Rules {
             .collect()
     }
 
-    /// Tells whether a line stands exactly there.
-    pub fn stands_at(&self, path: &[String]) -> bool {
-        self.places.iter().any(|place| place.path == path)
+    /// Tells whether a line stands at a path or below it.
+    pub fn stand_below(&self, path: &[String]) -> bool {
+        self.places.iter().any(|place| place.path.starts_with(path))
     }
 
     /// The most that any line gives a user.
