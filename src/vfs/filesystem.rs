@@ -15,6 +15,7 @@ use super::authorize::take_asked;
 use super::error::{Error, Result};
 use super::handles::Handles;
 use super::ids::Ino;
+use super::locate::verdict_of;
 use super::locks::Waiters;
 use super::node::Node;
 use super::nodes::Nodes;
@@ -152,8 +153,12 @@ impl FileSystem {
     pub(super) fn seen_node(&self, view: &View, node: Arc<Node>) -> Result<Seen> {
         let folder = view.folder(node.folder).ok_or(Refusal::NotFound)?;
         let cursor = self.cursor(view, folder, &node)?;
+        let way = folder.tree.verdict(cursor).corridor;
+        let there = way
+            .then(|| self.shared.descriptors.of(folder, &node).ok())
+            .flatten();
         Ok(Seen {
-            verdict: folder.tree.verdict(cursor),
+            verdict: verdict_of(folder, cursor, there.as_deref()),
             folder: Arc::clone(folder),
             cursor,
             node,

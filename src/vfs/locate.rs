@@ -55,11 +55,10 @@ impl FileSystem {
                     return Err(self.lost(folder));
                 }
                 self.look_for_moved(parent, by_name, name)?;
-                let verdict = folder.tree.verdict(by_name);
                 return Ok(Probe {
                     there: None,
                     cursor: by_name,
-                    verdict,
+                    verdict: verdict_of(folder, by_name, None),
                 });
             }
             Err(error) => return Err(error),
@@ -68,9 +67,9 @@ impl FileSystem {
             path_below(parent, name)
         })?;
         Ok(Probe {
+            verdict: verdict_of(folder, cursor, Some(&opened.fd)),
             there: Some(opened),
             cursor,
-            verdict: folder.tree.verdict(cursor),
         })
     }
 
@@ -259,6 +258,20 @@ impl FileSystem {
         }
         self.shared.change_places(folder.policy.id, &changes);
         Err(Error::PlacesMoved)
+    }
+}
+
+/// What holds at a cursor for what is there: it is a way only if below it there is, in fact, something that a line
+/// leads to.
+pub(super) fn verdict_of(folder: &FolderView, cursor: Cursor, there: Option<&OwnedFd>) -> Verdict {
+    let verdict = folder.tree.verdict(cursor);
+    let leads = |directory: &OwnedFd| {
+        let mut below = folder.tree.seen_below(cursor);
+        below.any(|path| backing::open_beneath(directory, path.iter().map(|name| &**name)).is_ok())
+    };
+    Verdict {
+        corridor: verdict.corridor && there.is_some_and(leads),
+        ..verdict
     }
 }
 

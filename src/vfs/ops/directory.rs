@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::lookup::{leads_somewhere, parse_name};
+use super::lookup::parse_name;
 use crate::backing::{self, DirStream, FileKind, Name};
 use crate::policy::{Operation, Right};
 use crate::vfs::attr::{Attr, Entry};
@@ -204,12 +204,10 @@ impl FileSystem {
         for (name, _) in seen.folder.tree.leads_on(seen.cursor) {
             let Ok(name) = Name::new(name) else { continue };
             let probe = self.probe(seen, &name)?;
-            let Some(Opened { fd, object, .. }) = &probe.there else {
+            let Some(Opened { object, .. }) = &probe.there else {
                 continue;
             };
-            if !shows(seen, &probe.verdict, probe.cursor)
-                || probe.verdict.corridor && !leads_somewhere(&seen.folder, probe.cursor, fd)
-            {
+            if !shows(seen, &probe.verdict, probe.cursor) {
                 continue;
             }
             let ino = Ino::of(seen.node.folder, object.number).unwrap_or(Ino(object.number));
@@ -225,11 +223,7 @@ impl FileSystem {
     fn still_shown(&self, seen: &Seen, name: &[u8]) -> Result<bool> {
         let name = parse_name(name)?;
         let probe = self.probe(seen, &name)?;
-        let Some(Opened { fd, .. }) = &probe.there else {
-            return Ok(false);
-        };
-        Ok(shows(seen, &probe.verdict, probe.cursor)
-            && (!probe.verdict.corridor || leads_somewhere(&seen.folder, probe.cursor, fd)))
+        Ok(probe.there.is_some() && shows(seen, &probe.verdict, probe.cursor))
     }
 
     fn tell_top(

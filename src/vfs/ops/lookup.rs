@@ -1,15 +1,15 @@
 //! lookup, forget.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::backing::{self, Name, Stat};
-use crate::policy::{Cursor, Operation, PlacePath, Refusal, TopEntry};
+use crate::policy::{Operation, PlacePath, Refusal, TopEntry};
 use crate::vfs::attr::Entry;
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::Probe;
+use crate::vfs::locate::{Probe, verdict_of};
 use crate::vfs::node::{Opened, Position};
 use crate::vfs::view::{FolderView, View};
 
@@ -64,8 +64,8 @@ impl FileSystem {
                 self.granted(folder, place.id, &opened.object)?,
             ),
         };
+        let verdict = verdict_of(folder, cursor, Some(&opened.fd));
         let node = self.keep_at(view, folder, opened, position, cursor);
-        let verdict = folder.tree.verdict(cursor);
         Ok((
             Seen {
                 node,
@@ -96,7 +96,7 @@ impl FileSystem {
         Ok(self.entry(&seen, &stat))
     }
 
-    /// Makes the node of a probe that was judged; `None` if nothing is there, or a corridor that leads nowhere.
+    /// Makes the node of a probe that was judged; `None` if nothing is there.
     pub(super) fn keep_probed(
         &self, view: &View, parent: &Seen, name: &Name, probe: Probe,
     ) -> Result<Option<(Seen, Stat)>> {
@@ -110,9 +110,6 @@ impl FileSystem {
         };
         let stat = opened.stat;
         let folder = &parent.folder;
-        if verdict.corridor && !leads_somewhere(folder, cursor, &opened.fd) {
-            return Ok(None);
-        }
         let node = self.keep(view, parent, name, opened, cursor);
         Ok(Some((
             Seen {
@@ -138,14 +135,6 @@ pub(super) fn parse_name(name: &[u8]) -> Result<Name> {
             Error::BadName
         }
     })
-}
-
-/// Tells whether below a corridor there is, in fact, a place that its lines lead to.
-pub(super) fn leads_somewhere(folder: &FolderView, cursor: Cursor, directory: &OwnedFd) -> bool {
-    folder
-        .tree
-        .seen_below(cursor)
-        .any(|path| backing::open_beneath(directory.as_fd(), path.iter().map(|name| &**name)).is_ok())
 }
 
 /// Opens the root of a folder, or a granted path in it.

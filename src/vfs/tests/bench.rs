@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backing::{self, FileKind, Name};
+use crate::backing::{self, FileKind};
 use crate::policy::{
     Account, AccountId, AccountKind, FolderId, FolderPolicy, Inheritance, Level, Line, LineId, LineKind,
     Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Places, Principal, Refusal, Snapshot, Target,
@@ -41,7 +41,7 @@ pub(super) struct Bench {
     pub(super) listed: Fh,
     shared: Arc<Shared>,
     backing: Arc<Backing>,
-    _scratch: tempfile::TempDir,
+    scratch: tempfile::TempDir,
 }
 
 /// A daemon that agrees with everything.
@@ -68,7 +68,7 @@ impl Bench {
         let root = backing::open_root(scratch.path()).unwrap();
         let backing = Arc::new(Backing::new(root, Custody::Managed).unwrap());
         let shared = Shared::new(Arc::new(Agreeable), 64);
-        publish(&shared, &backing, Level::Full, None);
+        publish(&shared, &backing, Level::Full, Vec::new());
         let filesystem = mount(&shared, SUBJECT);
         let found = |parent, name: &[u8]| filesystem.lookup(parent, name).unwrap().attr.ino;
         let folder = found(Ino::TOP, b"tests");
@@ -87,33 +87,47 @@ impl Bench {
             filesystem,
             shared,
             backing,
-            _scratch: scratch,
+            scratch,
         }
     }
 
     /// Lets the subject have the folder at another level from now on.
     pub(super) fn publish(&self, level: Level) {
-        publish(&self.shared, &self.backing, level, None);
+        publish(&self.shared, &self.backing, level, Vec::new());
     }
 
     /// Makes a rule for the subject on something in the folder, which he has at the level `full`.
     pub(super) fn rule(&self, name: &str, level: Level) {
-        let at = backing::open_path(self.backing.root().unwrap(), &Name::new(name).unwrap()).unwrap();
-        let kind = match backing::stat(&at).unwrap().kind {
-            FileKind::Directory => PlaceKind::Directory,
-            _ => PlaceKind::File,
-        };
-        let handle = backing::handle(&at)
-            .unwrap()
-            .expect("the scratch directory has file handles");
-        let place = Place {
-            id: RULED,
-            path: PlacePath::parse(name.as_bytes()).unwrap(),
-            kind,
-            target: Target::There,
-            inodes: vec![handle.as_bytes().into()],
-        };
-        publish(&self.shared, &self.backing, Level::Full, Some((place, level)));
+        self.rules(&[(name, level)]);
+    }
+
+    /// Likewise, on several paths.
+    pub(super) fn rules(&self, rules: &[(&str, Level)]) {
+        let root = self.backing.root().unwrap();
+        let places = (RULED.0..).zip(rules).map(|(id, (path, level))| {
+            let path = PlacePath::parse(path.as_bytes()).unwrap();
+            let at = backing::open_beneath(root, path.components()).unwrap();
+            let kind = match backing::stat(&at).unwrap().kind {
+                FileKind::Directory => PlaceKind::Directory,
+                _ => PlaceKind::File,
+            };
+            let handle = backing::handle(&at).unwrap();
+            let handle = handle.expect("the scratch directory has file handles");
+            let place = Place {
+                id: PlaceId(id),
+                path,
+                kind,
+                target: Target::There,
+                inodes: vec![handle.as_bytes().into()],
+            };
+            (place, *level)
+        });
+        publish(&self.shared, &self.backing, Level::Full, places.collect());
+    }
+
+    /// A path on the disk.
+    pub(super) fn on_disk(&self, path: &str) -> PathBuf {
+        self.scratch.path().join(path)
     }
 
     /// The place of the rule as it is now.
@@ -145,7 +159,7 @@ fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
     FileSystem::new(shared, options)
 }
 
-fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rule: Option<(Place, Level)>) {
+fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rules: Vec<(Place, Level)>) {
     let account = |id, login: &str, uid| {
         let account = Account {
             id,
@@ -174,9 +188,9 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rule: Option<(
         place: ROOT,
     };
     let mut lines = vec![grant];
-    if let Some((place, level)) = rule {
+    for (id, (place, level)) in (2..).zip(rules) {
         lines.push(Line {
-            id: LineId(2),
+            id: LineId(id),
             kind: LineKind::Rule,
             level: level.into(),
             place: place.id,

@@ -1,7 +1,8 @@
 //! Tests of the file system without a mount: that every request is judged, and judged once; what a move in one
-//! mount does to another.
+//! mount does to another; where a way that leads nowhere ends.
 
 mod adapter;
 mod bench;
+mod corridors;
 mod moved;
 mod questions;
