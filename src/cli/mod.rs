@@ -73,8 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match line.command.run(&client, line.global.json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let error = error.to_string().replace('\n', " ");
-            eprintln!("lendfs: {error}");
+            eprintln!("lendfs: {}", output::line(&error.to_string()));
             ExitCode::from(FAILED)
         }
     }

@@ -25,10 +25,22 @@ pub(super) fn show<A: Serialize>(
 pub(super) fn said(answer: &Said, json: bool) -> Result<(), CliError> {
     if !json {
         for warning in &answer.warnings {
-            eprintln!("lendfs: note: {warning}");
+            eprintln!("lendfs: note: {}", line(warning));
         }
     }
     show(answer, json, |answer| format!("{}\n", answer.done))
+}
+
+/// A text as one line that a terminal shows and does not obey.
+pub(super) fn line(text: &str) -> String {
+    let words = text.split('\n').map(|part| {
+        let safe = part.chars().map(|char| match char {
+            char if char.is_control() => char.escape_debug().to_string(),
+            char => char.into(),
+        });
+        safe.collect::<String>()
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Lines up columns; the first row is the heading. Nothing at all becomes `empty`.
@@ -60,6 +72,12 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>], empty: &str) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_holds_nothing_that_a_terminal_obeys() {
+        assert_eq!(line("one\ntwo \u{fc}"), "one two \u{fc}");
+        assert_eq!(line("\x1b[31m\u{9b}2J\x07"), r"\u{1b}[31m\u{9b}2J\u{7}");
+    }
 
     #[test]
     fn columns_are_lined_up() {
