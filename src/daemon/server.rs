@@ -1,7 +1,7 @@
 //! The control socket: who asks, and which command.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Drop for SocketFile {
 /// Listens. An orphaned socket file is replaced.
 ///
 /// # Errors
-/// If another daemon answers there.
+/// If another daemon answers there, or what is there is no socket.
 pub(super) async fn listen(socket: &Path) -> io::Result<Listening> {
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory)?;
@@ -60,7 +60,16 @@ pub(super) async fn listen(socket: &Path) -> io::Result<Listening> {
                 "another daemon answers there: stop it first, or choose another --socket",
             ));
         }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(socket)?,
+        // So connect(2) also answers for what is no socket at all.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            if !std::fs::symlink_metadata(socket)?.file_type().is_socket() {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "something else than a socket is there: remove it, or choose another --socket",
+                ));
+            }
+            std::fs::remove_file(socket)?;
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -180,7 +189,8 @@ fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> 
     };
     let actor = users::by_uid(uid).ok().flatten().ok_or_else(unknown)?;
     let actor = core.ensure_account(&actor)?;
-    if actor.frozen {
+    // Root alone confirms accounts, so that nobody else could let him in again.
+    if actor.frozen && uid != 0 {
         return Err(Refused::denied(format!(
             "the account {} is frozen, for its login name and uid do not belong together any more: root confirms it with \
              'lendfs user set {0} frozen=no'",
