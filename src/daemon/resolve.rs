@@ -278,10 +278,11 @@ impl Core {
     /// answer is the same.
     pub(super) fn anchor(&self, caller: &Caller, found: &Found) -> Result<Anchor> {
         let policy = self.policy(&found.folder)?;
-        if !self.actor(caller, &policy)?.sees(&found.path) {
-            return Err(found.missing());
-        }
-        self.target(found)?.ok_or_else(|| found.missing())
+        let actor = self.actor(caller, &policy)?;
+        let target = self.target(found)?;
+        target
+            .filter(|_| actor.sees(&found.path))
+            .ok_or_else(|| found.missing())
     }
 
     /// What stands at a place on the backing.

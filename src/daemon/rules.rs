@@ -198,12 +198,14 @@ impl Run for requests::Explain {
 }
 
 impl Core {
-    /// Refuses to speak of what is not there and bears no line, but to the owner: the answer would tell it from what
-    /// the caller does not see.
+    /// Refuses to speak of what is not there, but to the owner, and to who administers lines that are left there: the
+    /// answer would tell it from what the caller does not see.
     pub(super) fn must_be_known(
         &self, actor: &Actor<'_>, policy: &FolderPolicy, found: &Found,
     ) -> Result<()> {
-        if actor.is_owner() || policy.places.find(&found.path).is_some() || self.target(found)?.is_some() {
+        let lines_are_left =
+            || policy.places.find(&found.path).is_some() && actor.inspects(&found.path).is_ok();
+        if actor.is_owner() || self.target(found)?.is_some() || lines_are_left() {
             Ok(())
         } else {
             Err(found.missing())

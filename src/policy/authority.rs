@@ -1,5 +1,7 @@
 //! Who may change lines, and who may ask about them.
 
+use std::cell::OnceCell;
+
 use super::explain::explain;
 use super::folder::FolderPolicy;
 use super::ids::AccountId;
@@ -8,6 +10,7 @@ use super::line::Principal;
 use super::place::PlacePath;
 use super::snapshot::{AccountKind, Snapshot};
 use super::subject::Subject;
+use super::tree::{SubjectTree, Verdict};
 
 /// Why somebody may not change or ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -45,6 +48,7 @@ pub struct Actor<'a> {
     snapshot: &'a Snapshot,
     folder: &'a FolderPolicy,
     subject: Subject,
+    tree: OnceCell<SubjectTree>,
 }
 
 impl<'a> Actor<'a> {
@@ -62,6 +66,7 @@ impl<'a> Actor<'a> {
             snapshot,
             folder,
             subject,
+            tree: OnceCell::new(),
         })
     }
 
@@ -72,7 +77,7 @@ impl<'a> Actor<'a> {
 
     /// Tells whether he sees a place.
     pub fn sees(&self, path: &PlacePath) -> bool {
-        self.is_owner() || explain(self.folder, &self.subject, path).verdict.sees()
+        self.is_owner() || self.verdict(path).sees()
     }
 
     /// What the owner alone may do. A viewer may still take back, give away and delete what he owned.
@@ -97,7 +102,7 @@ impl<'a> Actor<'a> {
         if self.is_owner() {
             return Ok(());
         }
-        let verdict = explain(self.folder, &self.subject, path).verdict;
+        let verdict = self.verdict(path);
         if !verdict.sees() {
             Err(Denied::NotFound)
         } else if verdict.rights.contains(Right::Administer) {
@@ -119,7 +124,7 @@ impl<'a> Actor<'a> {
         if self.is_owner() {
             return Ok(());
         }
-        let own = explain(self.folder, &self.subject, path).verdict.standing.level();
+        let own = self.verdict(path).standing.level();
         if level.in_mount(true) > own {
             Err(Denied::MoreThanHeHas(own))
         } else {
@@ -151,6 +156,23 @@ impl<'a> Actor<'a> {
         } else {
             Ok(())
         }
+    }
+
+    /// What holds at a place, for one who walks to it: below what cannot be read there is nothing but where a line
+    /// leads on.
+    fn verdict(&self, path: &PlacePath) -> Verdict {
+        let tree = self
+            .tree
+            .get_or_init(|| SubjectTree::compile(self.folder, &self.subject));
+        let mut at = tree.root();
+        for name in path.components() {
+            let below = tree.step(at, name);
+            if !tree.verdict(at).rights.contains(Right::Read) && !tree.leads(below) {
+                return Verdict::default();
+            }
+            at = below;
+        }
+        tree.verdict(at)
     }
 
     fn knows_folder(&self) -> bool {
