@@ -16,6 +16,7 @@ mod admission;
 mod attributes;
 mod boundaries;
 mod cases;
+mod command_line;
 mod control;
 mod data;
 mod immediate;
