@@ -137,15 +137,10 @@ fn level(
         None => (Level::Invisible, Decided::Nothing),
     };
     for above in path.way() {
-        let is_gone = |place| {
-            folder
-                .places
-                .get(place)
-                .is_some_and(|place| place.target == Target::Gone)
-        };
-        let gone = chain
-            .iter()
-            .any(|looked| looked.path == above && is_gone(looked.line.place));
+        let gone = folder
+            .lines_of(subject.principals())
+            .filter_map(|line| folder.places.get(line.place))
+            .any(|place| place.path == above && place.target == Target::Gone);
         if !gone {
             continue;
         }
