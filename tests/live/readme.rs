@@ -1,6 +1,8 @@
 //! The sessions in README.md, played as they stand there.
 
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::common::{BOB, CARA, OLGA, ROOT, User, World};
 
@@ -96,11 +98,7 @@ fn the_demo_goes_through_and_leaves_nothing() {
     // The world keeps the operating system's users still meanwhile, and skips where nothing can be mounted.
     let Some(_world) = World::quiet() else { return };
     let _alone = crate::common::users::change_users();
-    let output = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo"))
-        .env("LENDFS_BINARY", env!("CARGO_BIN_EXE_lendfs"))
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
+    let output = demo().output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
@@ -115,6 +113,49 @@ fn the_demo_goes_through_and_leaves_nothing() {
     ] {
         assert!(said.contains(shown), "{shown}: {said}");
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-    assert!(!passwd.contains("demo-"), "{passwd}");
+    nothing_is_left_of_the_demo();
+}
+
+/// It ended without cleaning up: a shell that dies of SIGPIPE does not run its EXIT trap.
+#[test]
+fn a_demo_whose_reader_goes_away_leaves_nothing() {
+    let Some(_world) = World::quiet() else { return };
+    let _alone = crate::common::users::change_users();
+    let mut child = demo()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("lendfs mount lent") {
+        line.clear();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "the demo ended early");
+    }
+    drop(reader);
+    assert!(!child.wait().unwrap().success());
+    nothing_is_left_of_the_demo();
+}
+
+fn demo() -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/demo"));
+    command
+        .env("LENDFS_BINARY", env!("CARGO_BIN_EXE_lendfs"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn nothing_is_left_of_the_demo() {
+    for (file, trace) in [
+        ("/etc/passwd", "demo-"),
+        ("/proc/self/mountinfo", "/lendfs-demo."),
+    ] {
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(!text.contains(trace), "{file}: {text}");
+    }
+    let scratch = crate::common::names(Path::new("/tmp"));
+    assert!(
+        !scratch.iter().any(|name| name.starts_with("lendfs-demo.")),
+        "{scratch:?}"
+    );
 }
