@@ -1,12 +1,15 @@
 //! What one subject may do in one folder, compiled: a small tree with a node only where a line of the subject
 //! stands or leads to one. A request walks it by names with a cursor; off the tree, what held last holds on.
 
+mod state;
+
 use std::collections::HashMap;
 
-use super::folder::{FolderPolicy, Inheritance};
+use state::{Lines, State};
+
+use super::folder::FolderPolicy;
 use super::ids::PlaceId;
 use super::level::{Level, Right, Rights, Standing};
-use super::line::{Line, LineKind, Principal};
 use super::place::Target;
 use super::subject::Subject;
 
@@ -265,7 +268,7 @@ impl SubjectTree {
             // What is gone is not raised by what was meant for it.
             let above = inherited.map_or(Level::Invisible, |above| above.level(folder.inheritance));
             let cap = if gone { state.cap.min(above) } else { state.cap };
-            let state = State { cap, ..state };
+            let state = state.capped(cap);
             let standing = Standing::Level(state.level(folder.inheritance)).min(limit);
             let this = &mut self.nodes[node];
             this.standing = standing;
@@ -318,101 +321,6 @@ impl Cursor {
     fn sees_through(self) -> bool {
         self.cap.rights().contains(Right::See)
     }
-}
-
-/// The lines of the subject at a node.
-#[derive(Default)]
-struct Lines<'a> {
-    lines: Vec<&'a Line>,
-    /// What some of them were made for is gone.
-    gone: bool,
-}
-
-impl<'a> Lines<'a> {
-    /// Adds a line. Of two for the same principal at one path the lower holds: one was made for what is lost, and a
-    /// directory with the other was moved there.
-    fn add(&mut self, line: &'a Line, subject: &Subject) {
-        let level = |line: &Line| line.level.in_mount(subject.online);
-        let twin = self
-            .lines
-            .iter_mut()
-            .find(|known| known.kind == line.kind && known.principal == line.principal);
-        match twin {
-            Some(known) if level(line) < level(known) => *known = line,
-            Some(_) => {}
-            None => self.lines.push(line),
-        }
-    }
-}
-
-/// The lines that reach a node, as far as they matter: of each sort the deepest.
-#[derive(Clone, Copy)]
-struct State {
-    depth: u32,
-    own_rule: Option<Level>,
-    group_rule: Option<(u32, Level)>,
-    own_grant: Option<(u32, Level)>,
-    group_grant: Option<(u32, Level)>,
-    /// The highest of all lines, for `widen`.
-    highest: Option<Level>,
-    /// What gone targets above leave.
-    cap: Level,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            depth: 0,
-            own_rule: None,
-            group_rule: None,
-            own_grant: None,
-            group_grant: None,
-            highest: None,
-            cap: Level::Admin,
-        }
-    }
-}
-
-impl State {
-    /// One level deeper, where these lines stand.
-    fn under(mut self, lines: &[&Line], subject: &Subject) -> Self {
-        self.depth += 1;
-        for line in lines {
-            let level = line.level.in_mount(subject.online);
-            self.highest = self.highest.max(Some(level));
-            let own = line.principal == Principal::Account(subject.account);
-            match (line.kind, own) {
-                (LineKind::Rule, true) => self.own_rule = Some(level),
-                (LineKind::Rule, false) => self.group_rule = deepest(self.group_rule, self.depth, level),
-                (LineKind::Grant, true) => self.own_grant = deepest(self.own_grant, self.depth, level),
-                (LineKind::Grant, false) => self.group_grant = deepest(self.group_grant, self.depth, level),
-            }
-        }
-        self
-    }
-
-    fn level(&self, inheritance: Inheritance) -> Level {
-        let Some((granted_at, granted)) = self.own_grant.or(self.group_grant) else {
-            return Level::Invisible;
-        };
-        let level = match inheritance {
-            Inheritance::Widen => self.highest.unwrap_or(Level::Invisible),
-            Inheritance::Override => {
-                let group_rule = self
-                    .group_rule
-                    .filter(|(depth, _)| self.own_grant.is_none() || *depth >= granted_at);
-                self.own_rule
-                    .or(group_rule.map(|(_, level)| level))
-                    .unwrap_or(granted)
-            }
-        };
-        level.min(self.cap)
-    }
-}
-
-/// The deeper of two lines; at the same depth the higher.
-fn deepest(known: Option<(u32, Level)>, depth: u32, level: Level) -> Option<(u32, Level)> {
-    known.max(Some((depth, level)))
 }
 
 #[cfg(test)]

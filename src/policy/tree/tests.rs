@@ -7,8 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::explain::{Decided, explain};
+use crate::policy::folder::Inheritance;
 use crate::policy::ids::{AccountId, FolderId, GroupId, LineId};
 use crate::policy::level::LineLevel;
+use crate::policy::line::{Line, LineKind, Principal};
 use crate::policy::place::{Place, PlaceKind, PlacePath, Places};
 use crate::policy::snapshot::AccountKind;
 
