@@ -28,17 +28,34 @@ need() {
         fail "apt-get cannot install:$missing"
 }
 
+# What is mounted below a directory, the innermost first.
+mounts_below() {
+    awk -v below="$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | tac
+}
+
 # Rust's toolchain, which under sudo belongs to who called it.
 need_cargo() {
     caller=$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)
     for home in "${HOME:-/root}" "$caller" /root; do
-        command -v cargo >/dev/null 2>&1 && break
+        recent_cargo && break
         if [ -x "$home/.cargo/bin/cargo" ]; then
             export PATH="$home/.cargo/bin:$PATH" RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"
         fi
     done
-    command -v cargo >/dev/null 2>&1 || fail "there is no cargo: install Rust's toolchain with rustup"
+    if ! recent_cargo; then
+        # Newer releases of Debian and Ubuntu have it as a package.
+        (need rustup=rustup) || fail "there is no cargo of Rust $oldest or newer: install it with rustup"
+        rustup default stable
+        recent_cargo || fail "there is no cargo of Rust $oldest or newer"
+    fi
     need cc=gcc
+}
+
+# Whether there is a cargo that can build lendfs; the distribution's own may be too old.
+recent_cargo() {
+    oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    found=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)
+    [ -n "$found" ] && printf '%s\n' "$oldest" "$found" | sort -C -V
 }
 
 # The directory for tools that are built here.
