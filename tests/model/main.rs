@@ -30,7 +30,7 @@ use run::Run;
 /// Runs some seeds, or the one that the environment names.
 fn run_seeds(seeds: std::ops::Range<u64>) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let operations = number("LENDFS_MODEL_OPERATIONS").unwrap_or(400);
+    let operations = number("LENDFS_MODEL_OPERATIONS").unwrap_or(300);
     let seeds = match number("LENDFS_MODEL_SEED") {
         Some(seed) => seed..seed + 1,
         None => seeds,

@@ -38,6 +38,8 @@ pub struct Run {
     pub players: Vec<Player>,
     pub backing: PathBuf,
     pub world: World,
+    /// What the disk showed after the last call.
+    pub disk: BTreeMap<String, Picture>,
     steps: usize,
     history: Vec<String>,
 }
@@ -74,6 +76,7 @@ impl Run {
             tree,
             rules,
             players,
+            disk: tree::picture(&backing),
             backing,
             world,
             steps: 0,
@@ -91,7 +94,7 @@ impl Run {
         if self.random.once_in(15) {
             self.change_rules();
         }
-        if self.random.once_in(40) {
+        if self.random.once_in(80) {
             self.look_around();
         }
         let player = self.random.below(self.players.len());
@@ -168,11 +171,10 @@ impl Run {
             .collect();
         let (answer, reply) = self.perform(player, call, &paths, targets, Vec::new());
         self.compare(user, call, &paths, &expected, &answer, &reply);
-        let before = tree::picture(&self.backing);
         if expected.is_ok() {
             apply::by_path(&mut self.tree, &mut self.rules, user, &call.what, &paths);
         }
-        self.check_disk(&before);
+        self.check_disk();
         if let Reply::Opened(file) = reply {
             self.hold(player, &call.what, &paths[0], file);
         }
@@ -200,32 +202,32 @@ impl Run {
             reply
         };
         self.compare(user, call, &paths, &expected, &answer, &reply);
-        let before = tree::picture(&self.backing);
         if expected.is_ok() {
             apply::by_file(&mut self.tree, &call.what, &held);
         }
-        self.check_disk(&before);
+        self.check_disk();
     }
 
     /// Makes a call, and holds the viewer and the editor to what was promised of them, whatever the call was.
     fn perform(
         &mut self, player: usize, call: &Call, paths: &[Names], targets: Vec<PathBuf>, files: Vec<Arc<File>>,
     ) -> (String, Reply) {
-        let before = tree::picture(&self.backing);
         let what = call.what.clone();
         let (answer, reply) = self.players[player]
             .session
             .run(move || perform(&what, &targets, &files));
         let user = self.players[player].user;
-        let after = tree::picture(&self.backing);
+        let before = std::mem::replace(&mut self.disk, tree::picture(&self.backing));
+        let after = &self.disk;
         let paths: Vec<_> = paths.iter().map(|path| path.join("/")).collect();
-        self.note(format!("{}: {:?} {paths:?}: {answer}", user.name, call.what));
+        self.history
+            .push(format!("{}: {:?} {paths:?}: {answer}", user.name, call.what));
         let most = if user == OLGA {
             Level::Admin
         } else {
             self.rules.most(user)
         };
-        if most <= Level::View && before != after {
+        if most <= Level::View && before != *after {
             self.fail("a viewer changed something");
         }
         if most <= Level::Edit
@@ -266,7 +268,8 @@ impl Run {
         }
     }
 
-    fn check_disk(&self, disk: &BTreeMap<String, Picture>) {
+    fn check_disk(&self) {
+        let disk = &self.disk;
         let model = self.tree.picture();
         if model != *disk {
             let differs = |name: &&String| model.get(*name) != disk.get(*name);
@@ -374,12 +377,28 @@ impl Run {
             _ => &Level::ALL[..4],
         };
         let level = *self.random.one_of(levels);
-        let paths = self.tree.paths();
-        let (path, _) = self.random.one_of(&paths[1..]).clone();
-        let secret = |name: &String| secrets::is_secret(name);
-        if level == Level::Invisible && !path.last().is_some_and(secret) {
+        // Only what has a name that nobody guesses is hidden.
+        let hideable = |path: &Names| path.last().is_some_and(|name| secrets::is_secret(name));
+        // Above or below where a rule stands already, there is more to be decided.
+        let ruled = rules
+            .get(self.random.below(rules.len().max(1) * 2))
+            .map(|(path, _)| path.clone());
+        let near = |path: &Names| {
+            let ruled = ruled.as_deref();
+            ruled.is_none_or(|ruled| path.starts_with(ruled) || ruled.starts_with(path))
+        };
+        let mut paths: Vec<Names> = self
+            .tree
+            .paths()
+            .into_iter()
+            .skip(1)
+            .map(|(path, _)| path)
+            .collect();
+        paths.retain(|path| near(path) && (level != Level::Invisible || hideable(path)));
+        if paths.is_empty() {
             return;
         }
+        let path = self.random.one_of(&paths).clone();
         let place = format!("tests/{}", path.join("/"));
         self.must(&format!("permit {place} --for {of} {level}"));
         self.rules.write(&self.tree, &path, LineKind::Rule, of, level);

@@ -8,7 +8,9 @@ use nix::fcntl::{AT_FDCWD, RenameFlags};
 use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
-use super::expect::reaches;
+use lendfs::policy::Right;
+
+use super::expect::{reaches, shown};
 use super::run::{Player, Run};
 use super::tree::{self, Names};
 use crate::common::{OLGA, User, word};
@@ -66,11 +68,40 @@ pub fn look_around(run: &mut Run) {
                 reaches(&sight, parent) && !sight.at(path).sees()
             })
             .collect();
+        drop(sight);
         for path in hidden {
             compare_probes(run, player, &path);
         }
+        compare_listings(run, player);
         let told = command_line(run, user);
         search(run, user, &told);
+    }
+}
+
+/// Lists and stats all that a user reaches.
+fn compare_listings(run: &Run, player: usize) {
+    let player = &run.players[player];
+    let sight = run.rules.sight(&run.tree, player.user);
+    for (path, id) in run.tree.paths() {
+        if !run.tree.is_directory(id) || !reaches(&sight, &path) {
+            continue;
+        }
+        let verdict = sight.at(&path);
+        let at = player.path(None, &path);
+        let told = player.session.run(move || {
+            let names = std::fs::read_dir(at)?.map(|entry| Ok(entry?.file_name().into_encoded_bytes()));
+            let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
+            names.sort();
+            Ok::<_, std::io::Error>(names)
+        });
+        let expected = (verdict.corridor || verdict.has(Right::Read)).then(|| shown(&sight, &path, id));
+        if told.as_ref().ok() != expected.as_ref() {
+            run.fail(&format!(
+                "{}: {path:?} lists {told:?} and not {expected:?}",
+                player.user.name
+            ));
+        }
+        search(run, player.user, &told.unwrap_or_default().join(&0));
     }
 }
 
@@ -79,7 +110,6 @@ fn compare_probes(run: &mut Run, player: usize, path: &Names) {
     let never_was = run.random.secret();
     let player = &run.players[player];
     let parent = player.path(None, parent);
-    let before = tree::picture(&run.backing);
     let there = probe(player, &parent, name);
     let nowhere = probe(player, &parent, &never_was);
     if there != nowhere {
@@ -88,7 +118,7 @@ fn compare_probes(run: &mut Run, player: usize, path: &Names) {
             player.user.name
         ));
     }
-    if tree::picture(&run.backing) != before {
+    if tree::picture(&run.backing) != run.disk {
         run.fail(&format!(
             "{}: asking for {path:?} changed something",
             player.user.name
