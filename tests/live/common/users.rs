@@ -52,28 +52,39 @@ pub struct Users {
 
 impl Users {
     pub fn ensure() -> Self {
-        let lock = Flock::lock(lock_file(), FlockArg::LockExclusive).unwrap();
-        if !known(STAFF, "group") {
-            must("groupadd", &["--gid", &STAFF_GID.to_string(), STAFF]);
+        loop {
+            // Those who find the users there do not wait for each other.
+            let lock = Flock::lock(lock_file(), FlockArg::LockShared).unwrap();
+            if ALL.iter().all(|user| known(user.name, "passwd")) {
+                return Self { lock: Some(lock) };
+            }
+            drop(lock);
+            let _alone = Flock::lock(lock_file(), FlockArg::LockExclusive).unwrap();
+            make_users();
         }
-        for user in ALL {
-            if known(user.name, "passwd") {
-                continue;
-            }
-            let id = user.uid.to_string();
-            if !known(user.name, "group") {
-                must("groupadd", &["--gid", &id, user.name]);
-            }
-            let mut arguments = vec!["--no-create-home", "--no-log-init", "--shell", "/bin/sh"];
-            arguments.extend(["--home-dir", "/nonexistent", "--uid", &id, "--gid", &id]);
-            if user.staff {
-                arguments.extend(["--groups", STAFF]);
-            }
-            arguments.push(user.name);
-            must("useradd", &arguments);
+    }
+}
+
+fn make_users() {
+    let _no_other = change_users();
+    if !known(STAFF, "group") {
+        must("groupadd", &["--gid", &STAFF_GID.to_string(), STAFF]);
+    }
+    for user in ALL {
+        if known(user.name, "passwd") {
+            continue;
         }
-        lock.relock(FlockArg::LockShared).unwrap();
-        Self { lock: Some(lock) }
+        let id = user.uid.to_string();
+        if !known(user.name, "group") {
+            must("groupadd", &["--gid", &id, user.name]);
+        }
+        let mut arguments = vec!["--no-create-home", "--no-log-init", "--shell", "/bin/sh"];
+        arguments.extend(["--home-dir", "/nonexistent", "--uid", &id, "--gid", &id]);
+        if user.staff {
+            arguments.extend(["--groups", STAFF]);
+        }
+        arguments.push(user.name);
+        must("useradd", &arguments);
     }
 }
 
@@ -84,6 +95,7 @@ impl Drop for Users {
         if lock.relock(FlockArg::LockExclusiveNonblock).is_err() {
             return;
         }
+        let _no_other = change_users();
         for user in ALL {
             let _ = run("userdel", &[user.name]);
             let _ = run("groupdel", &[user.name]);
