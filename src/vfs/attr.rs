@@ -138,7 +138,7 @@ impl FileSystem {
 }
 
 /// What a corridor shows of itself: the same always.
-fn constant(ino: Ino) -> Attr {
+pub(super) fn constant(ino: Ino) -> Attr {
     Attr {
         ino,
         kind: FileKind::Directory,

@@ -82,15 +82,17 @@ fn a_backing_that_vanished_answers_eio_and_the_rest_works() {
     let Some((world, backing, mount)) = shared() else {
         return;
     };
-    plant(&world.folder("second"), &["x"]);
-    world.share("second", BOB, "view");
+    for name in ["second", "a-first", "z-last"] {
+        plant(&world.folder(name), &["x"]);
+        world.share(name, BOB, "view");
+    }
     assert_eq!(BOB.run(|| word(std::fs::read(mount.join("tests/file")))), "ok");
     std::fs::remove_dir_all(&backing).unwrap();
     BOB.run(|| {
         assert_eq!(word(mount.join("tests").metadata()), "EIO");
         assert_eq!(word(std::fs::write(mount.join("tests/new"), "")), "EIO");
         assert_eq!(word(std::fs::read(mount.join("second/x"))), "ok");
-        assert_eq!(names(&mount), ["second", "tests"]);
+        assert_eq!(names(&mount), ["a-first", "second", "tests", "z-last"]);
     });
     let lost = world.json(OLGA, "status")["lost"].clone();
     assert_eq!(lost, serde_json::json!(["lft-olga:tests"]));

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::lookup::parse_name;
 use crate::backing::{self, DirStream, FileKind, Name};
 use crate::policy::{Operation, Right};
-use crate::vfs::attr::{Attr, Entry};
-use crate::vfs::error::Result;
+use crate::vfs::attr::{Attr, Entry, constant};
+use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::handles::{Listed, Listing, OpenDirectory};
 use crate::vfs::ids::{Fh, Ino};
@@ -261,6 +261,7 @@ impl FileSystem {
                         }
                         full
                     }
+                    Some(Err(Error::Lost)) => sink.entry(listed, &lost(listed.ino), next),
                     Some(Err(_)) => continue,
                     None => sink.name(listed, next),
                 }
@@ -295,7 +296,10 @@ impl FileSystem {
                     }
                     (seen.node.ino, stat.kind)
                 }
-                Err(_) if folder.backing.is_lost() => (Ino::TOP, FileKind::Directory),
+                Err(Error::Lost) => (
+                    Ino::of(entry.folder, NO_INODE).unwrap_or(Ino::TOP),
+                    FileKind::Directory,
+                ),
                 Err(_) => continue,
             };
             entries.push(Listed {
@@ -309,6 +313,20 @@ impl FileSystem {
             filled: true,
             generation: view.generation,
         }
+    }
+}
+
+/// The inode number that no file has: of a folder whose backing is lost.
+const NO_INODE: u64 = 0;
+
+/// What stands for a folder whose backing is lost: every look-up of it answers EIO.
+fn lost(ino: Ino) -> Entry {
+    Entry {
+        attr: Attr {
+            mode: 0,
+            ..constant(ino)
+        },
+        generation: 0,
     }
 }
 
