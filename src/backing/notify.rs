@@ -1,0 +1,66 @@
+//! What is told to the kernel through `/dev/fuse` of the daemon's own accord and fuser has no call for.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// `FUSE_NOTIFY_INC_EPOCH` (`linux/fuse.h`, ABI 7.44, Linux 6.16).
+const INC_EPOCH: i32 = 8;
+/// The size of `struct fuse_out_header`.
+const HEADER: usize = 16;
+
+/// Lets the kernel look up every name of a FUSE mount anew when it is next used (`FUSE_NOTIFY_INC_EPOCH`, Linux
+/// 6.16). `device` is the `/dev/fuse` descriptor of the mount. It waits for no request and takes the same time
+/// however much is cached; attributes and pages of inodes that are held open are not dropped by it.
+///
+/// # Errors
+/// EINVAL where the kernel does not have it; EPERM if nothing is mounted on the descriptor; ENODEV or ENOTCONN if
+/// the mount has ended; those of `write(2)`.
+pub fn notify_epoch(device: BorrowedFd<'_>) -> io::Result<()> {
+    let mut message = [0; HEADER];
+    // len, error (which is the code where `unique` is 0), unique
+    message[..4].copy_from_slice(&(HEADER as u32).to_ne_bytes());
+    message[4..8].copy_from_slice(&INC_EPOCH.to_ne_bytes());
+    // The kernel takes a message whole or not at all.
+    nix::unistd::write(device, &message)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::backing::{FuseMountOptions, mount_fuse, open_root};
+
+    #[test]
+    fn the_kernel_takes_the_notification_or_says_that_it_has_none() {
+        let Ok(device) = std::fs::File::options().read(true).write(true).open("/dev/fuse") else {
+            return println!("SKIP: needs /dev/fuse");
+        };
+        let error = notify_epoch(device.as_fd()).unwrap_err();
+        assert_eq!(
+            error.raw_os_error(),
+            Some(libc::EPERM),
+            "nothing is mounted on it"
+        );
+        if !nix::unistd::geteuid().is_root() {
+            return println!("SKIP: needs root");
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let options = FuseMountOptions {
+            uid: 0,
+            gid: 0,
+            allow_other: false,
+            default_permissions: false,
+            read_only: false,
+        };
+        let at = open_root(scratch.path()).unwrap();
+        let (device, mounted) = mount_fuse(at.as_fd(), &options).unwrap();
+        let notified = notify_epoch(device.as_fd());
+        mounted.unmount(true).unwrap();
+        match notified {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "a kernel before 6.16"),
+        }
+    }
+}
