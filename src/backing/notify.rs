@@ -1,7 +1,9 @@
 //! What is told to the kernel through `/dev/fuse` of the daemon's own accord and fuser has no call for.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::sys;
 
 /// `FUSE_NOTIFY_INC_EPOCH` (`linux/fuse.h`, ABI 7.44, Linux 6.16).
 const INC_EPOCH: i32 = 8;
@@ -25,10 +27,17 @@ pub fn notify_epoch(device: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends what the kernel reads and writes by itself (`FUSE_DEV_IOC_BACKING_CLOSE`, Linux 6.9); files that are open by
+/// it go on.
+///
+/// # Errors
+/// ENOENT for a number that is not open; those of `ioctl(2)`.
+pub fn close_backing(device: impl AsFd, id: u32) -> io::Result<()> {
+    sys::fuse_backing_close(device.as_fd(), id)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::backing::{FuseMountOptions, mount_fuse, open_root};
 

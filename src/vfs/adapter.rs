@@ -1,50 +1,56 @@
 //! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
 
 mod convert;
+mod notifier;
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation,
     INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, WriteFlags,
+    ReplyXattr, Request, TimeOrNow, Version, WriteFlags,
 };
 
 use convert::{
-    Entries, Names, caller, file_attr, lock_type, open_flags, reply_attr, reply_data, reply_empty,
-    reply_entry, reply_write, reply_xattr, to_errno, to_lock, to_time,
+    Entries, Lookup, Names, caller, directory_flags, file_attr, lock_type, open_flags, reply_attr, reply_data,
+    reply_empty, reply_entry, reply_lookup, reply_write, reply_xattr, to_errno, to_lock, to_time,
 };
+
+pub use notifier::Notifier;
 
 use super::authorize::take_asked;
 use super::counters::Opcode;
 use super::error::Result;
-use super::filesystem::{FileSystem, Kernel};
+use super::filesystem::FileSystem;
 use super::ids::{Fh, Ino};
+use super::kernel::{Features, Passthrough};
 use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
 
-/// Nothing is kept by the kernel without asking.
-const ASK: Duration = Duration::ZERO;
 /// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
 const MAX_WRITE: u32 = 1 << 20;
+/// The kernel's ABI that has `FUSE_NOTIFY_INC_EPOCH`.
+const EPOCH: Version = Version(7, 44);
 
 /// The file system as fuser drives it.
 pub struct Adapter(pub Arc<FileSystem>);
 
-/// The kernel, reached through fuser's notifier.
-pub struct Notifier(pub fuser::Notifier);
+impl Passthrough for ReplyOpen {
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+        self.open_backing(fd)
+    }
+}
 
-impl Kernel for Notifier {
-    fn drop_pages(&self, ino: Ino) {
-        if let Err(error) = self.0.inval_inode(INodeNo(ino.0), 0, 0) {
-            tracing::debug!(%error, ?ino, "the kernel did not drop its pages");
-        }
+impl Passthrough for ReplyCreate {
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+        self.open_backing(fd)
     }
 }
 
@@ -80,18 +86,33 @@ impl Filesystem for Adapter {
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_AUTO_INVAL_DATA
             | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
-            | InitFlags::FUSE_PARALLEL_DIROPS;
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            // The backing clears setuid bits and capabilities by itself, for the daemon has no CAP_FSETID; the kernel
+            // does not ask for them before each write.
+            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
+            | InitFlags::FUSE_PASSTHROUGH;
         for flag in wanted.iter() {
             // What an older kernel does not have, it does without.
             let _ = config.add_capabilities(flag);
         }
         let _ = config.set_max_write(MAX_WRITE);
+        let features = Features {
+            passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
+            epoch: config.kernel_abi() >= EPOCH,
+        };
+        if features.passthrough {
+            let _ = config.set_max_stack_depth(1);
+        }
+        // A further worker of the same mount is told the same.
+        let _ = self.0.features.set(features);
         Ok(())
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Lookup);
-        reply_entry(reply, self.run(|fs| fs.lookup(Ino(parent.0), name.as_bytes())));
+        let looked_up = self.run(|fs| Lookup::of(fs.lookup(Ino(parent.0), name.as_bytes())));
+        reply_lookup(reply, looked_up);
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -196,8 +217,14 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Open);
-        match self.run(|fs| fs.open(Ino(ino.0), flags.0)) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), open_flags(flags.0)),
+        match self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply)) {
+            Ok(opening) => {
+                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
+                match opening.backing() {
+                    Some(id) => reply.opened_passthrough(fh, flags, id),
+                    None => reply.opened(fh, flags),
+                }
+            }
             Err(errno) => reply.error(errno),
         }
     }
@@ -242,7 +269,7 @@ impl Filesystem for Adapter {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Opendir);
         match self.run(|fs| fs.opendir(Ino(ino.0))) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Ok(opened) => reply.opened(FileHandle(opened.fh.0), directory_flags(&opened)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -346,14 +373,17 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let _request = self.begin(Opcode::Create);
-        match self.run(|fs| fs.create(caller(req), Ino(parent.0), name.as_bytes(), mode, flags)) {
-            Ok((entry, fh)) => reply.created(
-                &ASK,
-                &file_attr(&entry.attr),
-                Generation(entry.generation),
-                FileHandle(fh.0),
-                open_flags(flags),
-            ),
+        let caller = caller(req);
+        match self.run(|fs| fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)) {
+            Ok((entry, opening)) => {
+                let lasts = entry.name_lasts.min(entry.attr.lasts);
+                let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
+                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
+                match opening.backing() {
+                    Some(id) => reply.created_passthrough(&lasts, &attr, generation, fh, flags, id),
+                    None => reply.created(&lasts, &attr, generation, fh, flags),
+                }
+            }
             Err(errno) => reply.error(errno),
         }
     }

@@ -1,8 +1,9 @@
 //! Attributes as a mount shows them: the backing's, without what the level forbids and without what would betray
 //! an entry that the subject does not see.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::coherence::LONG;
 use super::filesystem::{FileSystem, Seen};
 use super::ids::Ino;
 use crate::backing::{FileKind, Stat};
@@ -37,6 +38,8 @@ pub struct Attr {
     pub mtime: SystemTime,
     /// Last changed.
     pub ctime: SystemTime,
+    /// How long the kernel may keep all this.
+    pub lasts: Duration,
 }
 
 /// A node told to the kernel by a lookup or a creation.
@@ -46,6 +49,8 @@ pub struct Entry {
     pub attr: Attr,
     /// The generation: two files that bore one number, one after the other, differ in it.
     pub generation: u64,
+    /// How long the kernel may keep that the name leads to it.
+    pub name_lasts: Duration,
 }
 
 const READ: u32 = 0o444;
@@ -65,6 +70,7 @@ impl FileSystem {
             mtime: self.mounted,
             ctime: self.mounted,
             atime: self.mounted,
+            lasts: LONG,
             ..constant(Ino::TOP)
         }
     }
@@ -110,6 +116,7 @@ impl FileSystem {
             atime: stat.atime,
             mtime: stat.mtime,
             ctime: stat.ctime,
+            lasts: self.attributes_last(seen),
         };
         let tree = &seen.folder.tree;
         if stat.kind == FileKind::Directory {
@@ -123,7 +130,7 @@ impl FileSystem {
     }
 
     /// An answer to a lookup.
-    pub(super) fn entry(&self, seen: &Seen, stat: &Stat) -> Entry {
+    pub(super) fn entry(&self, seen: &Seen, stat: &Stat, name_lasts: Duration) -> Entry {
         let generation = seen
             .node
             .object
@@ -133,6 +140,7 @@ impl FileSystem {
         Entry {
             attr: self.attr(seen, stat),
             generation,
+            name_lasts,
         }
     }
 }
@@ -153,5 +161,6 @@ pub(super) fn constant(ino: Ino) -> Attr {
         atime: UNIX_EPOCH,
         mtime: UNIX_EPOCH,
         ctime: UNIX_EPOCH,
+        lasts: Duration::ZERO,
     }
 }

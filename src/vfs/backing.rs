@@ -98,6 +98,11 @@ impl Backing {
         }
     }
 
+    /// Tells whether it is a directory that its owner reaches natively.
+    pub(super) fn is_adopted(&self) -> bool {
+        matches!(self.custody(), Some(Custody::Adopted(_)))
+    }
+
     /// The credentials for all that makes nothing new.
     pub(super) fn credentials(&self) -> Credentials {
         match self.custody() {

@@ -15,14 +15,15 @@ use super::authorize::take_asked;
 use super::counters::Counter;
 use super::error::{Error, Result};
 use super::handles::Handles;
-use super::ids::Ino;
+use super::ids::{Ino, MountId};
+use super::kernel::{Features, Kernel};
 use super::locate::verdict_of;
 use super::locks::Waiters;
 use super::node::Node;
 use super::nodes::Nodes;
-use super::shared::Shared;
+use super::shared::{Published, Shared};
 use super::view::{FolderView, View, Viewer};
-use crate::policy::{Cursor, Refusal, Right, Verdict};
+use crate::policy::{Cursor, FolderId, Refusal, Right, Subject, Verdict};
 
 /// What a mount was asked to be.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub struct Options {
     pub default_permissions: bool,
     /// The subject's own ids.
     pub subject_ids: (u32, u32),
+    /// Whether nothing bypasses the daemon, so that what is open is cut whole when the policy changes.
+    pub strict: bool,
 }
 
 /// Who asks: what the kernel tells with a request.
@@ -58,14 +61,10 @@ pub struct FileSystem {
     pub(super) requests: Counter,
     pub(super) mounted: SystemTime,
     pub(super) kernel: OnceLock<Box<dyn Kernel>>,
+    pub(super) features: OnceLock<Features>,
+    pub(super) id: MountId,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
-}
-
-/// What the file system tells the kernel of its own accord.
-pub trait Kernel: Send + Sync {
-    /// Drops the pages that are cached of an inode.
-    fn drop_pages(&self, ino: Ino);
 }
 
 /// A node, and what holds for it in one view.
@@ -105,6 +104,8 @@ impl FileSystem {
             requests: shared.counters.join(),
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),
+            features: OnceLock::new(),
+            id: shared.next_mount(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, None)),
             renewing: Mutex::new(()),
         });
@@ -180,6 +181,52 @@ impl FileSystem {
     pub(super) fn lost(&self, folder: &FolderView) -> Error {
         self.shared.steward.backing_lost(folder.policy.id);
         Error::Lost
+    }
+
+    /// Tells whether a change of policy makes a difference to this mount.
+    pub(super) fn is_concerned(&self, before: &Published, after: &Published) -> bool {
+        let viewer = self.options.viewer;
+        let subject = |published: &Published| {
+            Subject::of(&published.snapshot, viewer.account, viewer.ceiling, viewer.online)
+        };
+        let tops = |published: &Published| published.snapshot.tops.get(&viewer.account).cloned();
+        let (had, has) = (tops(before).unwrap_or_default(), tops(after).unwrap_or_default());
+        had != has
+            || subject(before) != subject(after)
+            || has.iter().any(|entry| !before.is_same(after, entry.folder))
+    }
+
+    /// Tells whether the subject has a folder, or something in it.
+    pub(super) fn has(&self, published: &Published, folder: FolderId) -> bool {
+        let tops = published.snapshot.tops.get(&self.options.viewer.account);
+        tops.is_some_and(|tops| tops.iter().any(|entry| entry.folder == folder))
+    }
+
+    /// Drops the listings that the kernel may have kept.
+    pub(super) fn drop_listings(&self) {
+        let Some(kernel) = self.kernel.get() else { return };
+        kernel.drop_pages(Ino::TOP);
+        for node in self.nodes.all() {
+            if node.take_listed() {
+                kernel.drop_pages(node.ino);
+            }
+        }
+    }
+
+    /// Drops all attributes that the kernel keeps, and what it keeps of the content of what may not be read any more.
+    pub(super) fn drop_all_attributes(&self) {
+        let Some(kernel) = self.kernel.get() else { return };
+        for node in self.nodes.all() {
+            let reads = || {
+                self.with_view(|view| self.seen_node(view, Arc::clone(&node)))
+                    .is_ok_and(|seen| seen.verdict.rights.contains(Right::Read))
+            };
+            if node.is_directory() || !reads() {
+                kernel.drop_pages(node.ino);
+            } else {
+                kernel.drop_attributes(node.ino);
+            }
+        }
     }
 
     /// Drops the cached pages of open files whose rights do not cover them any more.

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::error::{Error, Result};
-use super::ids::{Fh, Ino};
+use super::ids::{Fh, Ino, LockOwner};
+use super::kernel::BackingFile;
 use super::node::Node;
+use crate::backing;
 
 /// An open file.
 #[derive(Debug)]
@@ -19,18 +21,72 @@ pub struct OpenFile {
     pub node: Arc<Node>,
     /// Whether it was opened for writing.
     pub writable: bool,
-    fd: OwnedFd,
+    /// The flags that it has on the backing.
+    flags: i32,
+    /// Whether the kernel keeps pages of it.
+    cached: bool,
+    /// The daemon's own open file, which one that bypasses the daemon mostly can do without.
+    fd: OnceLock<OwnedFd>,
+    /// What the kernel reads and writes by itself.
+    backing: Option<Arc<BackingFile>>,
+    /// Who took locks through it.
+    lock_owners: Mutex<Vec<LockOwner>>,
 }
 
 impl OpenFile {
-    /// The backing's open file.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    pub(super) fn new(
+        node: &Arc<Node>, flags: i32, writable: bool, cached: bool, backing: Option<Arc<BackingFile>>,
+    ) -> Self {
+        node.opened();
+        Self {
+            node: Arc::clone(node),
+            writable,
+            flags,
+            cached,
+            fd: OnceLock::new(),
+            backing,
+            lock_owners: Mutex::default(),
+        }
+    }
+
+    /// The backing's open file; opened now if it was not needed so far. `path` points at the node. To be called with
+    /// the daemon's own credentials: whether it may be opened was found out when the client opened it.
+    ///
+    /// # Errors
+    /// Those of `open(2)`.
+    pub fn fd(&self, path: impl FnOnce() -> Result<Arc<OwnedFd>>) -> Result<BorrowedFd<'_>> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_fd());
+        }
+        let fd = backing::reopen(path()?, self.flags)?;
+        // Another may have been quicker; one is as good as the other.
+        Ok(self.fd.get_or_init(|| fd).as_fd())
+    }
+
+    /// Tells whether reads and writes pass by the daemon.
+    pub fn bypasses(&self) -> bool {
+        self.backing.is_some()
+    }
+
+    /// Remembers who took a lock through it.
+    pub(super) fn locked_by(&self, owner: LockOwner) {
+        let mut owners = self.lock_owners.lock();
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+
+    /// Those who took locks through it.
+    pub(super) fn take_lock_owners(&self) -> Vec<LockOwner> {
+        std::mem::take(&mut *self.lock_owners.lock())
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        if self.cached {
+            self.node.data.lock().cached -= 1;
+        }
         self.node.closed();
     }
 }
@@ -90,18 +146,15 @@ impl Handles {
     ///
     /// # Errors
     /// ENFILE if this mount has as many open as it may: its user shall not take all descriptors from the others.
-    pub fn open_file(&self, node: &Arc<Node>, fd: OwnedFd, writable: bool) -> Result<Fh> {
+    pub fn open_file(&self, file: OpenFile, fd: Option<OwnedFd>) -> Result<Fh> {
         let mut files = self.files.write();
         if files.len() >= self.limit {
             return Err(io::Error::from_raw_os_error(libc::ENFILE).into());
         }
-        node.opened();
+        if let Some(fd) = fd {
+            let _: std::result::Result<(), OwnedFd> = file.fd.set(fd);
+        }
         let fh = self.next();
-        let file = OpenFile {
-            node: Arc::clone(node),
-            writable,
-            fd,
-        };
         files.insert(fh, Arc::new(file));
         Ok(fh)
     }

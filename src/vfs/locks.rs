@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -21,6 +22,7 @@ use crate::backing::{self, Lock, LockKind};
 #[derive(Debug, Default)]
 pub struct NodeLocks {
     owners: Mutex<HashMap<LockOwner, OwnedFd>>,
+    used: AtomicBool,
 }
 
 impl NodeLocks {
@@ -29,6 +31,7 @@ impl NodeLocks {
     /// # Errors
     /// [`Error::Locked`] if another holds it; those of `fcntl_locking(2)`.
     pub fn set(&self, owner: LockOwner, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>) -> Result<()> {
+        self.used.store(true, Ordering::Release);
         let mut owners = self.owners.lock();
         let fd = match owners.entry(owner) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -54,6 +57,11 @@ impl NodeLocks {
             Some(fd) => Ok(backing::ofd_test(fd.as_fd(), lock)?),
             None => Ok(backing::ofd_test(open()?.as_fd(), lock)?),
         }
+    }
+
+    /// Tells whether anybody has, or had, locks here: then it matters who closes the file.
+    pub fn are_used(&self) -> bool {
+        self.used.load(Ordering::Acquire)
     }
 
     /// Ends all locks of an owner: he closed the file.

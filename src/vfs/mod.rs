@@ -14,6 +14,7 @@ pub mod adapter;
 pub mod attr;
 mod authorize;
 pub mod backing;
+mod coherence;
 mod counters;
 mod descriptors;
 pub mod error;
@@ -21,6 +22,8 @@ pub mod filesystem;
 pub mod handles;
 pub mod ids;
 mod invalidate;
+pub mod kernel;
+mod leases;
 mod locate;
 mod locks;
 pub mod mount;
@@ -31,6 +34,7 @@ pub mod shared;
 pub mod steward;
 mod verify;
 pub mod view;
+mod writers;
 
 #[cfg(test)]
 mod tests;

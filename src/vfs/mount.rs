@@ -69,6 +69,7 @@ impl Mount {
                 own: request.own,
                 default_permissions: request.default_permissions,
                 subject_ids: (account.uid, account.gid),
+                strict: request.strict,
             },
         );
         let (device, mounted) = backing::mount_fuse(
@@ -126,8 +127,11 @@ fn serve(filesystem: &Arc<FileSystem>, device: OwnedFd) -> io::Result<JoinHandle
     let mut config = fuser::Config::default();
     config.n_threads = Some(WORKERS);
     let adapter = Adapter(Arc::clone(filesystem));
+    let own = device.try_clone()?;
     let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
-    let _ = filesystem.kernel.set(Box::new(Notifier(session.notifier())));
+    let _ = filesystem
+        .kernel
+        .set(Box::new(Notifier::new(session.notifier(), own)));
     std::thread::Builder::new()
         .name("fuse-session".into())
         .spawn(move || session.run())

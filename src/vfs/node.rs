@@ -5,12 +5,13 @@
 //! [`super::descriptors`]).
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::ids::Ino;
+use super::kernel::BackingFile;
 use super::locks::NodeLocks;
 use crate::backing::{FileHandle, FileKind, Stat};
 use crate::policy::{Cursor, FolderId, PlaceId};
@@ -101,6 +102,18 @@ pub struct Node {
     standing: Mutex<Standing>,
     lookups: AtomicU64,
     opens: AtomicU32,
+    /// The generation of the policy under which the kernel may have kept its listing; 0 if it has not.
+    listed: AtomicU64,
+    pub(super) data: Mutex<Data>,
+}
+
+/// How the open files of a node are read and written: the kernel refuses to mix the two.
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    /// What the kernel reads and writes by itself, while it does.
+    pub(super) backing: Weak<BackingFile>,
+    /// How many files are open whose pages the kernel keeps.
+    pub(super) cached: u32,
 }
 
 impl Node {
@@ -121,7 +134,19 @@ impl Node {
             standing: Mutex::new(Standing { generation, cursor }),
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
+            listed: AtomicU64::new(0),
+            data: Mutex::default(),
         }
+    }
+
+    /// Notes that the kernel may keep the listing from now on; tells whether it may use one that it has kept.
+    pub(super) fn listed(&self, generation: u64) -> bool {
+        self.listed.swap(generation, Ordering::AcqRel) == generation
+    }
+
+    /// Tells whether the kernel may have kept the listing, and assumes that it is told to drop it.
+    pub(super) fn take_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire) != 0 && self.listed.swap(0, Ordering::AcqRel) != 0
     }
 
     /// Where it was last found.

@@ -127,6 +127,14 @@ impl Nodes {
         self.shard(base).read().get(&base).cloned().unwrap_or_default()
     }
 
+    /// Calls for each node of an inode, by the number that they share ([`Ino::family`]).
+    pub fn each_of(&self, number: Ino, mut call: impl FnMut(&Arc<Node>)) {
+        let shard = self.shard(number).read();
+        if let Some(family) = shard.get(&number) {
+            family.iter().for_each(&mut call);
+        }
+    }
+
     /// Takes back lookups of the kernel.
     pub fn forget(&self, ino: Ino, count: u64) {
         let Some(node) = self.find(ino) else { return };

@@ -15,8 +15,11 @@ use super::backing::Backing;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
+use super::ids::MountId;
 use super::invalidate::Invalidator;
+use super::leases::Leases;
 use super::steward::Steward;
+use super::writers::Writers;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
 
 /// The policy and the backings at one generation.
@@ -29,6 +32,23 @@ pub struct Published {
     pub backings: Arc<HashMap<FolderId, Arc<Backing>>>,
 }
 
+impl Published {
+    /// Tells whether a folder is the same in both.
+    pub(super) fn is_same(&self, other: &Self, folder: FolderId) -> bool {
+        fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+            match (one, other) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        same(
+            self.snapshot.folders.get(&folder),
+            other.snapshot.folders.get(&folder),
+        ) && same(self.backings.get(&folder), other.backings.get(&folder))
+    }
+}
+
 /// See the module's doc.
 pub struct Shared {
     /// The daemon around the file system.
@@ -36,7 +56,10 @@ pub struct Shared {
     published: ArcSwap<Published>,
     generation: AtomicU64,
     changing: Mutex<Pending>,
-    mounts: Mutex<Vec<Weak<FileSystem>>>,
+    mounts: ArcSwap<Vec<Weak<FileSystem>>>,
+    mounted: AtomicU64,
+    pub(super) leases: Leases,
+    pub(super) writers: Writers,
     invalidator: Invalidator,
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
@@ -64,7 +87,10 @@ impl Shared {
             }),
             generation: AtomicU64::new(1),
             changing: Mutex::default(),
-            mounts: Mutex::default(),
+            mounts: ArcSwap::default(),
+            mounted: AtomicU64::new(1),
+            leases: Leases::default(),
+            writers: Writers::default(),
             invalidator: Invalidator::start(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
@@ -77,7 +103,7 @@ impl Shared {
     ///
     /// Not to be called from a file-system request: it waits for the kernel.
     pub fn publish(&self, snapshot: Snapshot, backings: HashMap<FolderId, Arc<Backing>>) {
-        {
+        let concerned = {
             let mut pending = self.changing.lock();
             let mut snapshot = snapshot;
             pending.changes.retain(|(folder, place, change)| {
@@ -91,14 +117,16 @@ impl Shared {
                 snapshot.folders.insert(*folder, Arc::new(changed));
                 true
             });
-            self.replace(Arc::new(snapshot), Arc::new(backings));
-        }
-        self.invalidator.run_and_wait(&self.mounts());
+            let before = self.published.load_full();
+            let after = self.replace(Arc::new(snapshot), Arc::new(backings));
+            self.forget_names(|mount| mount.is_concerned(&before, &after))
+        };
+        self.invalidator.run_and_wait(&concerned);
     }
 
     /// Changes where lines stand, from within a request: holds at once, is told to the daemon, and needs no wait.
     pub(super) fn change_places(&self, folder: FolderId, changes: &[(PlaceId, PlaceChange)]) {
-        {
+        let concerned = {
             let mut pending = self.changing.lock();
             let published = self.published.load_full();
             let Some(policy) = published.snapshot.folders.get(&folder) else {
@@ -121,15 +149,20 @@ impl Shared {
                 self.steward.place_changed(folder, place, change.clone());
                 pending.changes.push((folder, place, change));
             }
-        }
-        self.invalidator.run(self.mounts());
+            self.forget_names(|mount| mount.has(&self.published.load(), folder))
+        };
+        self.invalidator.run(concerned);
     }
 
-    /// Lets everything be judged anew that was judged by where it was found: a directory was moved.
-    pub(super) fn renew(&self) {
-        let _pending = self.changing.lock();
-        let published = self.published.load_full();
-        self.replace(Arc::clone(&published.snapshot), Arc::clone(&published.backings));
+    /// Lets everything in a folder be judged anew that was judged by where it was found: a directory was moved.
+    pub(super) fn renew(&self, folder: FolderId) {
+        let concerned = {
+            let _pending = self.changing.lock();
+            let published = self.published.load_full();
+            self.replace(Arc::clone(&published.snapshot), Arc::clone(&published.backings));
+            self.forget_names(|mount| mount.has(&published, folder))
+        };
+        self.invalidator.run(concerned);
     }
 
     /// What is published now.
@@ -153,23 +186,45 @@ impl Shared {
     }
 
     pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
-        let mut mounts = self.mounts.lock();
-        mounts.retain(|mount| mount.strong_count() > 0);
-        mounts.push(Arc::downgrade(mount));
+        self.mounts.rcu(|mounts| {
+            let alive = mounts.iter().filter(|mount| mount.strong_count() > 0);
+            let mut mounts: Vec<_> = alive.cloned().collect();
+            mounts.push(Arc::downgrade(mount));
+            mounts
+        });
     }
 
-    fn mounts(&self) -> Vec<Arc<FileSystem>> {
-        self.mounts.lock().iter().filter_map(Weak::upgrade).collect()
+    /// The number of the next mount.
+    pub(super) fn next_mount(&self) -> MountId {
+        MountId(self.mounted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// All mounts.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = Arc<FileSystem>> {
+        let mounts = self.mounts.load();
+        (0..mounts.len()).filter_map(move |index| mounts[index].upgrade())
     }
 
     /// Called under the lock of `changing`.
-    fn replace(&self, snapshot: Arc<Snapshot>, backings: Arc<HashMap<FolderId, Arc<Backing>>>) {
+    fn replace(
+        &self, snapshot: Arc<Snapshot>, backings: Arc<HashMap<FolderId, Arc<Backing>>>,
+    ) -> Arc<Published> {
         let generation = self.generation() + 1;
-        self.published.store(Arc::new(Published {
+        let published = Arc::new(Published {
             generation,
             snapshot,
             backings,
-        }));
+        });
+        self.published.store(Arc::clone(&published));
         self.generation.store(generation, Ordering::Release);
+        published
+    }
+
+    /// Lets the mounts concerned look up every name anew, and tells which they are. Never waits.
+    fn forget_names(&self, concerned: impl Fn(&FileSystem) -> bool) -> Vec<Arc<FileSystem>> {
+        self.mounts()
+            .filter(|mount| concerned(mount))
+            .inspect(|mount| mount.forget_names())
+            .collect()
     }
 }

@@ -93,7 +93,7 @@ impl FileSystem {
             if opened.object.is(&seen.node.object) {
                 seen.node.found(position, generation, probe.cursor);
                 // What lies below it was judged by its old place: all is asked anew.
-                self.shared.renew();
+                self.shared.renew(folder.policy.id);
                 return Err(Error::PlacesMoved);
             }
             node = Arc::new(Node::new(

@@ -262,6 +262,15 @@ pub(super) fn raise_file_capabilities() -> io::Result<()> {
     caps::set(None, CapSet::Effective, &wanted).map_err(io::Error::other)
 }
 
+/// The `ioctl(2)` FUSE_DEV_IOC_BACKING_CLOSE (`linux/fuse.h`, Linux 6.9).
+pub(super) fn fuse_backing_close(device: BorrowedFd<'_>, id: u32) -> io::Result<()> {
+    // _IOW(229, 2, __u32)
+    const FUSE_DEV_IOC_BACKING_CLOSE: libc::c_ulong = 0x4004_E502;
+    // SAFETY: the kernel reads one u32.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), FUSE_DEV_IOC_BACKING_CLOSE, &raw const id) })?;
+    Ok(())
+}
+
 /// `fsopen(2)`.
 pub(super) fn fsopen(kind: &CStr) -> io::Result<OwnedFd> {
     const FSOPEN_CLOEXEC: u32 = 1;

@@ -59,8 +59,8 @@ impl FileSystem {
                 .and_then(|fh| self.handles.file(fh).ok())
                 .filter(|file| file.node.ino == ino);
             let stat = match file {
-                Some(file) => backing::stat(file.fd())?,
-                None => backing::stat(&self.fd(&seen)?)?,
+                Some(file) if !file.bypasses() => backing::stat(self.file_fd(&file)?)?,
+                _ => backing::stat(&self.fd(&seen)?)?,
             };
             Ok(self.attr(&seen, &stat))
         })
@@ -97,6 +97,7 @@ impl FileSystem {
             let writable = file.as_ref().is_some_and(|file| file.writable);
             judged.map_err(|error| if writable { revoked_write(error) } else { error })?;
             self.set_judged(&seen, fd.as_fd(), set, &stat, file.as_ref(), bare)?;
+            self.touched(&seen.node);
             Ok(self.attr(&seen, &backing::stat(&fd)?))
         })
     }
@@ -142,12 +143,16 @@ impl FileSystem {
         } else {
             seen.folder.backing.credentials()
         };
+        let file = match file.filter(|file| file.writable && set.size.is_some()) {
+            Some(file) => Some(self.file_fd(file)?),
+            None => None,
+        };
         let _as = credentials.assume()?;
         if let Some(size) = set.size {
             match file {
-                Some(file) if file.writable => backing::truncate(file.fd(), size)?,
+                Some(file) => backing::truncate(file, size)?,
                 // O_TRUNC comes with O_RDONLY too.
-                Some(_) | None => backing::truncate(backing::reopen(fd, libc::O_WRONLY)?.as_fd(), size)?,
+                None => backing::truncate(backing::reopen(fd, libc::O_WRONLY)?.as_fd(), size)?,
             }
         }
         if bare && (set.uid.is_some() || set.gid.is_some()) {

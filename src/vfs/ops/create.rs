@@ -3,14 +3,15 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::lookup::parse_name;
-use super::open::opening;
+use super::open::{Opening, opening};
 use crate::backing::{self, Credentials, FileKind, Name};
 use crate::policy::{Operation, Refusal};
 use crate::vfs::attr::Entry;
 use crate::vfs::backing::Custody;
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
-use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::ids::Ino;
+use crate::vfs::kernel::Passthrough;
 use crate::vfs::locate::Probe;
 use crate::vfs::view::View;
 
@@ -21,13 +22,14 @@ impl FileSystem {
     /// EACCES without `create` on the parent, or onto a name that a line hides.
     pub fn create(
         &self, caller: Caller, parent: Ino, name: &[u8], mode: u32, flags: i32,
-    ) -> Result<(Entry, Fh)> {
+        passthrough: &dyn Passthrough,
+    ) -> Result<(Entry, Opening)> {
         let name = parse_name(name)?;
         self.with_view(|view| {
             let (parent, probe) = self.creation(view, parent, &name)?;
             // Another was quicker than the kernel's lookup: then this is an opening.
             if flags & libc::O_EXCL == 0 && probe.there.is_some() && probe.verdict.sees() {
-                return self.open_found(view, &parent, &name, probe, flags);
+                return self.open_found(view, &parent, &name, probe, flags, passthrough);
             }
             self.authorize(&making(&parent, &probe, false))?;
             let mode = self.shown_bits(&parent, mode);
@@ -48,7 +50,8 @@ impl FileSystem {
                 }
             })?;
             let (seen, entry) = self.made(view, &parent, &name)?;
-            Ok((entry, self.open_judged(&seen, flags & !libc::O_TRUNC)?))
+            let opening = self.open_judged(&seen, flags & !libc::O_TRUNC, passthrough)?;
+            Ok((entry, opening))
         })
     }
 
@@ -124,6 +127,7 @@ impl FileSystem {
         &self, parent: &Seen, caller: Caller, make: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<()> {
         let fd = self.fd(parent)?;
+        let _changing = self.changing(&parent.node);
         let _as = self.maker(parent, caller).assume()?;
         make(fd.as_fd())
     }
@@ -156,7 +160,8 @@ impl FileSystem {
         if !seen.verdict.sees() {
             return Err(Refusal::NotFound.into());
         }
-        let entry = self.entry(&seen, &stat);
+        let lasts = self.name_lasts(parent, &seen.verdict);
+        let entry = self.entry(&seen, &stat, lasts);
         Ok((seen, entry))
     }
 
@@ -167,14 +172,16 @@ impl FileSystem {
 
     fn open_found(
         &self, view: &View, parent: &Seen, name: &Name, probe: Probe, flags: i32,
-    ) -> Result<(Entry, Fh)> {
+        passthrough: &dyn Passthrough,
+    ) -> Result<(Entry, Opening)> {
         let (seen, stat) = self
             .keep_probed(view, parent, name, probe)?
             .ok_or(Refusal::NotFound)?;
         self.authorize(&opening(&seen, flags))
             .and_then(|()| {
-                let fh = self.open_judged(&seen, flags)?;
-                Ok((self.entry(&seen, &stat), fh))
+                let opening = self.open_judged(&seen, flags, passthrough)?;
+                let lasts = self.name_lasts(parent, &seen.verdict);
+                Ok((self.entry(&seen, &stat, lasts), opening))
             })
             .inspect_err(|_| self.nodes.forget(seen.node.ino, 1))
     }

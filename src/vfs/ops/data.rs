@@ -1,11 +1,12 @@
 //! read, write, fsync, lseek, copy_file_range, fallocate: what is done on open files. The rights that the node
 //! has now hold, not those it was opened with.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::open::revoked;
 use crate::backing;
-use crate::policy::Operation;
+use crate::policy::{Operation, Refusal};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen};
 use crate::vfs::handles::OpenFile;
@@ -30,7 +31,7 @@ impl FileSystem {
         let mut data = vec![0; size as usize];
         let mut filled = 0;
         while filled < data.len() {
-            match backing::read_at(file.fd(), &mut data[filled..], offset + filled as u64)? {
+            match backing::read_at(self.file_fd(&file)?, &mut data[filled..], offset + filled as u64)? {
                 0 => break,
                 read => filled += read,
             }
@@ -46,9 +47,9 @@ impl FileSystem {
     pub fn write(&self, fh: Fh, offset: u64, data: &[u8], flags: i32) -> Result<u32> {
         let file = self.judge_open(fh, |seen| Operation::Write(seen.verdict))?;
         let written = if flags & libc::O_APPEND != 0 {
-            backing::append(file.fd(), data)?
+            backing::append(self.file_fd(&file)?, data)?
         } else {
-            backing::write_at(file.fd(), data, offset)?
+            backing::write_at(self.file_fd(&file)?, data, offset)?
         };
         u32::try_from(written).map_err(|_| Error::Invalid)
     }
@@ -59,7 +60,7 @@ impl FileSystem {
     /// Those of `fsync(2)`.
     pub fn fsync(&self, fh: Fh, data_only: bool) -> Result<()> {
         let file = self.judge_open(fh, |seen| Operation::Look(seen.verdict))?;
-        Ok(backing::sync(file.fd(), data_only)?)
+        Ok(backing::sync(self.file_fd(&file)?, data_only)?)
     }
 
     /// Finds the next data or hole.
@@ -69,8 +70,8 @@ impl FileSystem {
     pub fn lseek(&self, fh: Fh, offset: i64, whence: Whence) -> Result<i64> {
         let file = self.judge_open(fh, |seen| Operation::Read(seen.verdict))?;
         Ok(match whence {
-            Whence::Data => backing::seek_data(file.fd(), offset)?,
-            Whence::Hole => backing::seek_hole(file.fd(), offset)?,
+            Whence::Data => backing::seek_data(self.file_fd(&file)?, offset)?,
+            Whence::Hole => backing::seek_hole(self.file_fd(&file)?, offset)?,
         })
     }
 
@@ -80,7 +81,7 @@ impl FileSystem {
     /// Those of `fallocate(2)`.
     pub fn fallocate(&self, fh: Fh, mode: i32, offset: u64, length: u64) -> Result<()> {
         let file = self.judge_open(fh, |seen| Operation::Write(seen.verdict))?;
-        Ok(backing::fallocate(file.fd(), mode, offset, length)?)
+        Ok(backing::fallocate(self.file_fd(&file)?, mode, offset, length)?)
     }
 
     /// Copies a range between two open files, of whichever folders.
@@ -100,8 +101,17 @@ impl FileSystem {
         .map_err(revoked)?;
         // The kernel asks again for what is left.
         let length = length.min(1 << 30) as usize;
-        let copied = backing::copy_file_range(source.fd(), from.1, target.fd(), into.1, length)?;
+        let copied = backing::copy_file_range(self.file_fd(&source)?, from.1, self.file_fd(&target)?, into.1, length)?;
         u32::try_from(copied).map_err(|_| Error::Invalid)
+    }
+
+    /// The backing's open file of a handle.
+    pub(super) fn file_fd<'a>(&self, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
+        file.fd(|| {
+            let view = self.view();
+            let folder = view.folder(file.node.folder).ok_or(Refusal::NotFound)?;
+            self.shared.descriptors.of(folder, &file.node)
+        })
     }
 
     /// Judges a question about an open file by the rights its node has now.

@@ -5,6 +5,7 @@
 //! of the next name). Each name is judged again when it is told, for the policy may have changed in between.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::lookup::parse_name;
 use crate::backing::{self, DirStream, FileKind, Name};
@@ -25,21 +26,43 @@ pub trait Sink {
     fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool;
 }
 
+/// An open directory, as the kernel is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedDirectory {
+    /// Its number.
+    pub fh: Fh,
+    /// Whether the kernel may keep the listing.
+    pub caches: bool,
+    /// Whether it may use the one that it has kept.
+    pub keeps: bool,
+}
+
 impl FileSystem {
     /// Opens a directory.
     ///
     /// # Errors
     /// EACCES without `read`, unless the way leads on through it.
-    pub fn opendir(&self, ino: Ino) -> Result<Fh> {
+    pub fn opendir(&self, ino: Ino) -> Result<OpenedDirectory> {
         self.with_view(|view| match self.target(view, ino)? {
             Target::Top => {
                 self.authorize(&Operation::Top)?;
-                Ok(self.handles.open_directory(None))
+                Ok(OpenedDirectory {
+                    fh: self.handles.open_directory(None),
+                    caches: false,
+                    keeps: false,
+                })
             }
             Target::Entry(seen) => {
                 let seen = self.verify(view, seen)?;
                 self.authorize(&Operation::List(seen.verdict))?;
-                Ok(self.handles.open_directory(Some(seen.node)))
+                let caches = seen.verdict.rights.contains(Right::Read) && !self.names_last(&seen).is_zero();
+                // A listing that was kept under another policy is not used.
+                let keeps = caches && seen.node.listed(view.generation);
+                Ok(OpenedDirectory {
+                    fh: self.handles.open_directory(Some(seen.node)),
+                    caches,
+                    keeps,
+                })
             }
         })
     }
@@ -101,6 +124,11 @@ impl FileSystem {
             listing.generation = view.generation;
         }
         let changed = listing.generation != view.generation;
+        let lasts = if seen.verdict.rights.contains(Right::Read) {
+            self.names_last(seen)
+        } else {
+            Duration::ZERO
+        };
         for (next, listed) in (1..)
             .zip(&listing.entries)
             .skip(usize::try_from(offset).unwrap_or(usize::MAX))
@@ -113,6 +141,7 @@ impl FileSystem {
                         ..self.top_attr()
                     },
                     generation: 0,
+                    name_lasts: Duration::ZERO,
                 };
                 if plus {
                     sink.entry(listed, &entry, next)
@@ -125,10 +154,11 @@ impl FileSystem {
                 if !shows(seen, &probe.verdict, probe.cursor) {
                     continue;
                 }
+                let lasts = if probe.verdict.corridor { Duration::ZERO } else { lasts };
                 let Some((child, stat)) = self.keep_probed(view, seen, &name, probe)? else {
                     continue;
                 };
-                let full = sink.entry(listed, &self.entry(&child, &stat), next);
+                let full = sink.entry(listed, &self.entry(&child, &stat, lasts), next);
                 if full {
                     self.nodes.forget(child.node.ino, 1);
                 }
@@ -242,6 +272,7 @@ impl FileSystem {
                 let entry = Entry {
                     attr: self.top_attr(),
                     generation: 0,
+                    name_lasts: Duration::ZERO,
                 };
                 if plus {
                     sink.entry(listed, &entry, next)
@@ -255,7 +286,8 @@ impl FileSystem {
                 // A folder whose backing is lost keeps its name: looking into it says what is wrong.
                 match plus.then(|| self.keep_top_entry(view, entry, folder)) {
                     Some(Ok((seen, stat))) => {
-                        let full = sink.entry(listed, &self.entry(&seen, &stat), next);
+                        let lasts = self.top_entry_lasts(&seen);
+                        let full = sink.entry(listed, &self.entry(&seen, &stat, lasts), next);
                         if full {
                             self.nodes.forget(seen.node.ino, 1);
                         }
@@ -327,6 +359,7 @@ fn lost(ino: Ino) -> Entry {
             ..constant(ino)
         },
         generation: 0,
+        name_lasts: Duration::ZERO,
     }
 }
 

@@ -42,11 +42,13 @@ impl FileSystem {
                 occupied: probe.there.is_some(),
                 same_zone,
             })?;
+            let _changing = self.changing(&parent.node);
             {
                 let (file, directory) = (self.fd(&source)?, self.fd(&parent)?);
                 let _as = parent.folder.backing.credentials().assume()?;
                 backing::link(file.as_fd(), directory.as_fd(), &name)?;
             }
+            self.touched(&source.node);
             Ok(self.made(view, &parent, &name)?.1)
         })
     }

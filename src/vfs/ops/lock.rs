@@ -35,6 +35,9 @@ impl FileSystem {
             },
             Err(error) => return done(Err(error)),
         };
+        if lock.kind != LockKind::Unlock {
+            file.locked_by(owner);
+        }
         let outcome = file.node.locks.set(owner, lock, || open_for(&seen, &fd, lock));
         if lock.kind != LockKind::Write {
             // Others may have what was given back, or what was a write lock before.

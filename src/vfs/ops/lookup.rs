@@ -37,13 +37,16 @@ impl FileSystem {
             .as_ref()
             .map(|(_, folder, cursor)| folder.tree.verdict(*cursor))
             .unwrap_or_default();
-        self.authorize(&Operation::Look(verdict))?;
+        let lasts = self.top_lasts();
+        self.authorize(&Operation::Look(verdict))
+            .map_err(|error| error.lasting(lasts))?;
         let (entry, folder, _) = found.ok_or(Refusal::NotFound)?;
         let (seen, stat) = self.keep_top_entry(view, entry, folder)?;
         if !seen.verdict.sees() {
             return Err(Refusal::NotFound.into());
         }
-        Ok(self.entry(&seen, &stat))
+        let lasts = self.top_entry_lasts(&seen);
+        Ok(self.entry(&seen, &stat, lasts))
     }
 
     /// Makes the node of what the top directory shows.
@@ -85,15 +88,17 @@ impl FileSystem {
         };
         let probe = self.probe(&parent, name)?;
         let leads = parent.folder.tree.leads(probe.cursor);
+        let lasts = self.name_lasts(&parent, &probe.verdict);
         self.authorize(&Operation::LookUp {
             parent: parent.verdict,
             entry: probe.verdict,
             leads,
-        })?;
+        })
+        .map_err(|error| error.lasting(lasts))?;
         let (seen, stat) = self
             .keep_probed(view, &parent, name, probe)?
-            .ok_or(Refusal::NotFound)?;
-        Ok(self.entry(&seen, &stat))
+            .ok_or(Error::Missing(lasts))?;
+        Ok(self.entry(&seen, &stat, lasts))
     }
 
     /// Makes the node of a probe that was judged; `None` if nothing is there.

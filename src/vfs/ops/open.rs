@@ -1,37 +1,160 @@
 //! open, release, flush.
 
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
 
 use crate::backing;
 use crate::policy::{Operation, Refusal};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen};
+use crate::vfs::handles::OpenFile;
 use crate::vfs::ids::{Fh, Ino, LockOwner};
+use crate::vfs::kernel::{BackingFile, Passthrough};
 
 /// What of the client's flags reaches the backing. O_APPEND is told with each write, O_TRUNC comes as a truncate,
 /// O_DIRECT would put demands on the buffers that the client does not know of.
 const PASSED_ON: i32 = libc::O_ACCMODE | libc::O_SYNC | libc::O_DSYNC;
+
+/// How an open file is read and written.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// By the kernel, past the daemon.
+    Kernel(Arc<BackingFile>),
+    /// By the daemon, and the kernel keeps pages.
+    Cached,
+    /// By the daemon, each time.
+    Daemon,
+}
+
+/// An open file, as the kernel is told of it.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Its number.
+    pub fh: Fh,
+    /// How it is read and written.
+    pub route: Route,
+    /// Whether each `close` has to be told: it ends POSIX locks.
+    pub flush: bool,
+}
+
+impl Opening {
+    /// The kernel's number of the file that it reads and writes by itself.
+    pub(crate) fn backing(&self) -> Option<&fuser::BackingId> {
+        match &self.route {
+            Route::Kernel(backing) => backing.id(),
+            Route::Cached | Route::Daemon => None,
+        }
+    }
+}
 
 impl FileSystem {
     /// Opens a file.
     ///
     /// # Errors
     /// EACCES without the rights that the flags need.
-    pub fn open(&self, ino: Ino, flags: i32) -> Result<Fh> {
+    pub fn open(&self, ino: Ino, flags: i32, passthrough: &dyn Passthrough) -> Result<Opening> {
         self.with_view(|view| {
             let seen = self.verify(view, self.seen(view, ino)?)?;
             self.authorize(&opening(&seen, flags))?;
-            self.open_judged(&seen, flags)
+            self.open_judged(&seen, flags, passthrough)
         })
     }
 
     /// Opens what was judged.
-    pub(super) fn open_judged(&self, seen: &Seen, flags: i32) -> Result<Fh> {
+    pub(super) fn open_judged(
+        &self, seen: &Seen, flags: i32, passthrough: &dyn Passthrough,
+    ) -> Result<Opening> {
         let path = self.fd(seen)?;
-        let _as = seen.folder.backing.credentials().assume()?;
-        let fd = backing::reopen(&path, flags & (PASSED_ON | libc::O_TRUNC))?;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        self.handles.open_file(&seen.node, fd, writable)
+        let changes = writable || flags & libc::O_TRUNC != 0;
+        let fd = {
+            let _as = seen.folder.backing.credentials().assume()?;
+            // Where the daemon acts in its own name and nothing is changed, there is nothing that the kernel could
+            // object to. A file that is written has to be opened indeed: it may run, or be immutable (chattr(1)).
+            if changes || seen.folder.backing.is_adopted() {
+                Some(backing::reopen(&path, flags & (PASSED_ON | libc::O_TRUNC))?)
+            } else {
+                None
+            }
+        };
+        self.open_checked(seen, flags, &path, fd, passthrough)
+    }
+
+    /// Makes the handle of what was judged and may be opened. `fd` is an open file of it with these flags, if there is
+    /// one already.
+    pub(super) fn open_checked(
+        &self, seen: &Seen, flags: i32, path: &OwnedFd, fd: Option<OwnedFd>, passthrough: &dyn Passthrough,
+    ) -> Result<Opening> {
+        let node = &seen.node;
+        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
+        if writable {
+            self.opened_for_writing(node);
+        }
+        let route = self.route(seen, flags, path, passthrough);
+        let (fd, backing) = match &route {
+            // The daemon needs an open file of its own only now and then: see `OpenFile::fd`.
+            Route::Kernel(backing) => (None, Some(Arc::clone(backing))),
+            Route::Cached | Route::Daemon => (fd, None),
+        };
+        let file = OpenFile::new(
+            node,
+            flags & PASSED_ON,
+            writable,
+            matches!(route, Route::Cached),
+            backing,
+        );
+        let opened = self.handles.open_file(file, fd).inspect_err(|_| {
+            if writable {
+                self.closed_for_writing(node);
+            }
+        });
+        Ok(Opening {
+            fh: opened?,
+            flush: node.locks.are_used(),
+            route,
+        })
+    }
+
+    /// How a file is to be read and written: past the daemon where that is possible and wanted. All files of one node
+    /// go the same way, or each past the kernel's pages.
+    fn route(&self, seen: &Seen, flags: i32, path: &OwnedFd, passthrough: &dyn Passthrough) -> Route {
+        let mut data = seen.node.data.lock();
+        let wanted = self.features().passthrough && !self.is_strict(seen);
+        if let Some(backing) = data.backing.upgrade() {
+            return if wanted { Route::Kernel(backing) } else { Route::Daemon };
+        }
+        if wanted
+            && data.cached == 0
+            && let Some(kernel) = self.kernel.get()
+        {
+            let opened = seen
+                .folder
+                .backing
+                .credentials()
+                .assume()
+                .and_then(|_as| passthrough.open_backing(path.as_fd()));
+            match opened {
+                Ok(id) => {
+                    let backing = Arc::new(BackingFile::new(id, kernel.device()));
+                    data.backing = Arc::downgrade(&backing);
+                    return Route::Kernel(backing);
+                }
+                Err(error) => tracing::debug!(%error, ino = ?seen.node.ino, "read and written by the daemon"),
+            }
+        }
+        data.backing = Weak::new();
+        // What is appended goes past the kernel's pages: through them it would cut one write in two where it believes
+        // a page to end, and those of another mount could come in between.
+        if flags & libc::O_APPEND != 0 {
+            return Route::Daemon;
+        }
+        data.cached += 1;
+        Route::Cached
+    }
+
+    /// Tells whether the content of a node has to pass through the daemon.
+    fn is_strict(&self, _seen: &Seen) -> bool {
+        self.options.strict
     }
 
     /// Ends what a client's `close` ends: his POSIX locks. Needs no right: it takes nothing and tells nothing.
@@ -40,8 +163,10 @@ impl FileSystem {
     /// [`Error::Unknown`].
     pub fn flush(&self, fh: Fh, owner: LockOwner) -> Result<()> {
         let file = self.handles.file(fh)?;
-        file.node.locks.release(owner);
-        self.waiters.wake();
+        if file.node.locks.are_used() {
+            file.node.locks.release(owner);
+            self.waiters.wake();
+        }
         Ok(())
     }
 
@@ -51,10 +176,18 @@ impl FileSystem {
             return;
         };
         let node = Arc::clone(&file.node);
-        if let Some(owner) = flock_owner {
+        if file.writable {
+            self.closed_for_writing(&node);
+        }
+        // A lock that was taken through a handle whose closings were not told ends with it.
+        let owners = file.take_lock_owners();
+        drop(file);
+        if !node.locks.are_used() {
+            return;
+        }
+        for owner in owners.into_iter().chain(flock_owner) {
             node.locks.release(owner);
         }
-        drop(file);
         if !node.is_open() {
             node.locks.release_all();
         }

@@ -84,6 +84,7 @@ impl FileSystem {
         // Who leaves a name with a line is remembered before he leaves.
         self.note_bearer(parent, name, entry);
         self.note_bearer(new_parent, new_name, target);
+        let _changing = (self.changing(&parent.node), self.changing(&new_parent.node));
         {
             let (from, to) = (self.fd(parent)?, self.fd(new_parent)?);
             let _as = parent.folder.backing.credentials().assume()?;
@@ -99,6 +100,8 @@ impl FileSystem {
             self.note_bearer(parent, name, target);
         }
         self.note_bearer(new_parent, new_name, entry);
+        self.touched_inode(parent, entry);
+        self.touched_inode(parent, target);
         Ok(())
     }
 
@@ -128,7 +131,7 @@ impl FileSystem {
             let _: Error = self.moved(&parent.folder, &from, &to);
         }
         // What lies below the directory was judged by its old place.
-        self.shared.renew();
+        self.shared.renew(parent.folder.policy.id);
     }
 
     /// Remembers which inode bears the name of a line, whoever the line is for.

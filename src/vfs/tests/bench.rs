@@ -12,6 +12,7 @@ use crate::policy::{
 };
 use crate::vfs::filesystem::{Caller, FileSystem, Options};
 use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::kernel::NoPassthrough;
 use crate::vfs::view::Viewer;
 use crate::vfs::{Backing, Custody, Shared, Steward};
 
@@ -81,9 +82,9 @@ impl Bench {
             folder,
             file,
             link,
-            opened: filesystem.open(file, libc::O_RDWR).unwrap(),
-            other_opened: filesystem.open(other, libc::O_RDWR).unwrap(),
-            listed: filesystem.opendir(folder).unwrap(),
+            opened: filesystem.open(file, libc::O_RDWR, &NoPassthrough).unwrap().fh,
+            other_opened: filesystem.open(other, libc::O_RDWR, &NoPassthrough).unwrap().fh,
+            listed: filesystem.opendir(folder).unwrap().fh,
             filesystem,
             shared,
             backing,
@@ -155,6 +156,7 @@ fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
         own: None,
         default_permissions: false,
         subject_ids: IDS,
+        strict: false,
     };
     FileSystem::new(shared, options)
 }

@@ -8,6 +8,7 @@ use crate::vfs::authorize::take_asked;
 use crate::vfs::error::Result;
 use crate::vfs::handles::Listed;
 use crate::vfs::ids::{Ino, LockOwner};
+use crate::vfs::kernel::NoPassthrough;
 use crate::vfs::ops::{AccessMask, RenameFlags, SetAttr, SetXattr, Sink, Whence};
 
 /// What needs no right, for it takes nothing and tells nothing.
@@ -24,12 +25,12 @@ const CALLS: &[(&str, Call)] = &[
     ("create", |b| {
         let flags = libc::O_RDWR | libc::O_EXCL;
         b.filesystem
-            .create(CALLER, b.folder, b"new", 0o644, flags)
+            .create(CALLER, b.folder, b"new", 0o644, flags, &NoPassthrough)
             .map(drop)
     }),
     ("create", |b| {
         b.filesystem
-            .create(CALLER, b.folder, b"file", 0o644, libc::O_RDWR)
+            .create(CALLER, b.folder, b"file", 0o644, libc::O_RDWR, &NoPassthrough)
             .map(drop)
     }),
     ("mknod", |b| {
@@ -53,7 +54,7 @@ const CALLS: &[(&str, Call)] = &[
     ("rename", |b| {
         rename(b, b"nothing", b"other", RenameFlags::default())
     }),
-    ("open", |b| b.filesystem.open(b.file, libc::O_RDONLY).map(drop)),
+    ("open", |b| b.filesystem.open(b.file, libc::O_RDONLY, &NoPassthrough).map(drop)),
     ("read", |b| b.filesystem.read(b.opened, 0, 10).map(drop)),
     ("write", |b| b.filesystem.write(b.opened, 0, b"x", 0).map(drop)),
     ("fsync", |b| b.filesystem.fsync(b.opened, false)),
@@ -102,7 +103,7 @@ const CALLS_AT_TOP: &[(&str, Call)] = &[
     ("create", |b| {
         let flags = libc::O_RDWR | libc::O_EXCL;
         b.filesystem
-            .create(CALLER, Ino::TOP, b"new", 0o644, flags)
+            .create(CALLER, Ino::TOP, b"new", 0o644, flags, &NoPassthrough)
             .map(drop)
     }),
     ("mkdir", |b| {
