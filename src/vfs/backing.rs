@@ -20,6 +20,7 @@ enum State {
         /// The root, open for reading: file handles are opened on its mount.
         anchor: OwnedFd,
         stat: Stat,
+        has_handles: bool,
         custody: Custody,
     },
     Lost,
@@ -39,15 +40,17 @@ impl Backing {
     /// A backing whose root directory is open (`O_PATH`).
     ///
     /// # Errors
-    /// Those of `statx(2)` and `open(2)`.
+    /// Those of `statx(2)`, `open(2)` and `name_to_handle_at(2)`.
     pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
         let stat = backing::stat(root.as_fd())?;
         let anchor = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        let has_handles = backing::handle(&root)?.is_some();
         Ok(Self {
             state: State::There {
                 root,
                 anchor,
                 stat,
+                has_handles,
                 custody,
             },
         })
@@ -88,6 +91,17 @@ impl Backing {
             State::There { stat, .. } => Ok(stat),
             State::Lost => Err(Error::Lost),
         }
+    }
+
+    /// Tells whether its files have handles (overlayfs has none).
+    pub(super) fn has_handles(&self) -> bool {
+        matches!(
+            self.state,
+            State::There {
+                has_handles: true,
+                ..
+            }
+        )
     }
 
     /// Who reaches it.
