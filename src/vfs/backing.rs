@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use crate::backing::{self, Credentials, Lender, Stat};
+use crate::policy;
 
 /// The backing of one folder.
 #[derive(Debug)]
@@ -20,10 +21,20 @@ enum State {
         /// The root, open for reading: file handles are opened on its mount.
         anchor: OwnedFd,
         stat: Stat,
-        has_handles: bool,
+        handles: Handles,
         custody: Custody,
     },
     Lost,
+}
+
+/// What file handles the file system of a backing makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handles {
+    None,
+    /// Such as the policy can find an inode number in.
+    Numbered,
+    /// Others.
+    Opaque,
 }
 
 /// Who reaches the files besides the daemon.
@@ -44,13 +55,17 @@ impl Backing {
     pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
         let stat = backing::stat(root.as_fd())?;
         let anchor = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
-        let has_handles = backing::handle(&root)?.is_some();
+        let handles = match backing::handle(&root)? {
+            None => Handles::None,
+            Some(handle) if policy::handle_tells_number(handle.as_bytes(), stat.ino) => Handles::Numbered,
+            Some(_) => Handles::Opaque,
+        };
         Ok(Self {
             state: State::There {
                 root,
                 anchor,
                 stat,
-                has_handles,
+                handles,
                 custody,
             },
         })
@@ -98,7 +113,18 @@ impl Backing {
         matches!(
             self.state,
             State::There {
-                has_handles: true,
+                handles: Handles::Numbered | Handles::Opaque,
+                ..
+            }
+        )
+    }
+
+    /// Tells whether the inode number can be found in a file handle.
+    pub(super) fn has_numbered_handles(&self) -> bool {
+        matches!(
+            self.state,
+            State::There {
+                handles: Handles::Numbered,
                 ..
             }
         )

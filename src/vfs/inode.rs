@@ -53,8 +53,14 @@ impl FileSystem {
 }
 
 /// Tells whether lines may be concerned with an inode, by the name that leads to it or by its number.
-pub(super) fn needs_handle(folder: &FolderView, by_name: Cursor) -> bool {
-    folder.tree.place(by_name).is_some() || !folder.policy.places.is_plain()
+pub(super) fn needs_handle(folder: &FolderView, by_name: Cursor, number: u64) -> bool {
+    let places = &folder.policy.places;
+    folder.tree.place(by_name).is_some()
+        || if folder.backing.has_numbered_handles() {
+            places.may_know(number)
+        } else {
+            !places.is_plain()
+        }
 }
 
 /// What a name leads to. Its attributes suffice where they tell it from all other inodes and no line is concerned.
@@ -65,7 +71,7 @@ pub(super) fn find_object(
     if backing.has_handles() && !folder.tree.verdict(by_name).corridor && folder.tree.place(by_name).is_none()
     {
         let found = Opened::by_stat(backing::stat_at(directory, name)?);
-        if found.object.birth.is_some() && !needs_handle(folder, by_name) {
+        if found.object.birth.is_some() && !needs_handle(folder, by_name, found.object.number) {
             return inside(folder, found);
         }
     }

@@ -134,7 +134,7 @@ impl FileSystem {
         };
         while let Some((at, name)) = way.pop() {
             let by_name = folder.tree.step(cursor, &name);
-            if needs_handle(folder, by_name) {
+            if needs_handle(folder, by_name, at.object.number) {
                 self.learn_handle(folder, &at)?;
             }
             cursor = self.identify(folder, cursor, by_name, &at.object, || path_of(folder, &at))?;

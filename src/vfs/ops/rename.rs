@@ -186,7 +186,7 @@ impl FileSystem {
 /// The place of a line on a name, made for a file.
 fn file_line<'a>(parent: &'a Seen, name: &Name) -> Option<&'a Place> {
     let places = &parent.folder.policy.places;
-    if places.is_plain() {
+    if !places.may_be_called(name.as_bytes()) {
         return None;
     }
     places

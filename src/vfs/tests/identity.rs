@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::bench::{Bench, CALLER};
+use crate::policy::{Level, handle_tells_number};
 use crate::vfs::ops::{AccessMask, SetAttr};
 
 fn errno<T>(outcome: Result<T, crate::vfs::Error>) -> i32 {
@@ -14,8 +15,35 @@ fn descriptors() -> usize {
 }
 
 #[test]
+fn the_handles_of_real_files_tell_their_numbers() {
+    for directory in [std::env::temp_dir(), "/dev/shm".into()] {
+        let Ok(scratch) = tempfile::tempdir_in(&directory) else {
+            println!("SKIP: {} cannot be written to", directory.display());
+            continue;
+        };
+        for file in 0..1000 {
+            std::fs::write(scratch.path().join(file.to_string()), "").unwrap();
+        }
+        for entry in std::fs::read_dir(scratch.path()).unwrap().map(Result::unwrap) {
+            let file = std::fs::File::open(entry.path()).unwrap();
+            let Some(handle) = crate::backing::handle(&file).unwrap() else {
+                println!("SKIP: {} has no file handles", directory.display());
+                break;
+            };
+            assert!(
+                handle_tells_number(handle.as_bytes(), file.metadata().unwrap().ino()),
+                "{handle:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn looking_a_file_up_and_asking_for_its_attributes_opens_nothing() {
     let bench = Bench::new();
+    bench.rules(&[("file", Level::View), ("sub", Level::Edit)]);
+    // The parent's own descriptor is there from then on.
+    bench.filesystem.lookup(bench.folder, b"other").unwrap();
     for file in 0..100 {
         std::fs::write(bench.on_disk(&format!("{file}")), "").unwrap();
     }
