@@ -40,5 +40,5 @@ pub use open::{is_within, open_as, open_beneath, open_path, open_root, path_of, 
 pub use process::{
     clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory, signal_pending,
 };
-pub use stat::{FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
+pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

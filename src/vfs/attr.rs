@@ -131,15 +131,9 @@ impl FileSystem {
 
     /// An answer to a lookup.
     pub(super) fn entry(&self, seen: &Seen, stat: &Stat, name_lasts: Duration) -> Entry {
-        let generation = seen
-            .node
-            .object
-            .handle
-            .as_ref()
-            .map_or(0, crate::backing::FileHandle::generation);
         Entry {
             attr: self.attr(seen, stat),
-            generation,
+            generation: seen.node.object.generation(),
             name_lasts,
         }
     }

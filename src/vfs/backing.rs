@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use crate::backing::{self, Credentials, Lender, Stat};
+use crate::policy;
 
 /// The backing of one folder.
 #[derive(Debug)]
@@ -20,9 +21,20 @@ enum State {
         /// The root, open for reading: file handles are opened on its mount.
         anchor: OwnedFd,
         stat: Stat,
+        handles: Handles,
         custody: Custody,
     },
     Lost,
+}
+
+/// What file handles the file system of a backing makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handles {
+    None,
+    /// Such as the policy can find an inode number in.
+    Numbered,
+    /// Others.
+    Opaque,
 }
 
 /// Who reaches the files besides the daemon.
@@ -39,15 +51,21 @@ impl Backing {
     /// A backing whose root directory is open (`O_PATH`).
     ///
     /// # Errors
-    /// Those of `statx(2)` and `open(2)`.
+    /// Those of `statx(2)`, `open(2)` and `name_to_handle_at(2)`.
     pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
         let stat = backing::stat(root.as_fd())?;
         let anchor = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        let handles = match backing::handle(&root)? {
+            None => Handles::None,
+            Some(handle) if policy::handle_tells_number(handle.as_bytes(), stat.ino) => Handles::Numbered,
+            Some(_) => Handles::Opaque,
+        };
         Ok(Self {
             state: State::There {
                 root,
                 anchor,
                 stat,
+                handles,
                 custody,
             },
         })
@@ -88,6 +106,28 @@ impl Backing {
             State::There { stat, .. } => Ok(stat),
             State::Lost => Err(Error::Lost),
         }
+    }
+
+    /// Tells whether its files have handles (overlayfs has none).
+    pub(super) fn has_handles(&self) -> bool {
+        matches!(
+            self.state,
+            State::There {
+                handles: Handles::Numbered | Handles::Opaque,
+                ..
+            }
+        )
+    }
+
+    /// Tells whether the inode number can be found in a file handle.
+    pub(super) fn has_numbered_handles(&self) -> bool {
+        matches!(
+            self.state,
+            State::There {
+                handles: Handles::Numbered,
+                ..
+            }
+        )
     }
 
     /// Who reaches it.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
+use super::inode::{find_object, needs_handle};
 use super::node::{Node, Object, Opened, Position};
 use super::nodes::Found;
 use super::view::{FolderView, View};
@@ -46,7 +47,7 @@ impl FileSystem {
         let directory = self.fd(parent)?;
         let opened = {
             let _as = folder.backing.credentials().assume()?;
-            open_object(folder, &directory, name)
+            find_object(folder, &directory, name, by_name)
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -67,7 +68,7 @@ impl FileSystem {
             path_below(parent, name)
         })?;
         Ok(Probe {
-            verdict: verdict_of(folder, cursor, Some(&opened.fd)),
+            verdict: verdict_of(folder, cursor, opened.fd.as_deref()),
             there: Some(opened),
             cursor,
         })
@@ -88,7 +89,7 @@ impl FileSystem {
     pub(super) fn keep_at(
         &self, view: &View, folder: &FolderView, opened: Opened, position: Position, cursor: Cursor,
     ) -> Arc<Node> {
-        let fd = Arc::clone(&opened.fd);
+        let fd = opened.fd.clone();
         let found = Found {
             folder: folder.policy.id,
             opened,
@@ -99,7 +100,9 @@ impl FileSystem {
         let node = self
             .nodes
             .keep(found, |node| self.cursor(view, folder, node).ok());
-        self.shared.descriptors.keep(&node, &fd);
+        if let Some(fd) = fd {
+            self.shared.descriptors.keep(&node, &fd);
+        }
         node
     }
 
@@ -131,6 +134,9 @@ impl FileSystem {
         };
         while let Some((at, name)) = way.pop() {
             let by_name = folder.tree.step(cursor, &name);
+            if needs_handle(folder, by_name, at.object.number) {
+                self.learn_handle(folder, &at)?;
+            }
             cursor = self.identify(folder, cursor, by_name, &at.object, || path_of(folder, &at))?;
             at.stands(view.generation, cursor);
         }
@@ -150,7 +156,8 @@ impl FileSystem {
         Ok(folder.tree.capped(cursor, Standing::Level(Level::Invisible)))
     }
 
-    /// Corrects the cursor that a name leads to by what the inode there is.
+    /// Corrects the cursor that a name leads to by what the inode there is. Its handle is known if
+    /// [`needs_handle`] says so.
     fn identify(
         &self, folder: &FolderView, parent: Cursor, by_name: Cursor, object: &Object,
         path: impl Fn() -> Option<PlacePath>,
@@ -161,11 +168,11 @@ impl FileSystem {
         if let Some((id, place)) = here.and_then(|id| Some((id, places.get(id)?))) {
             if !stands_for(place, object) {
                 cursor = folder.tree.mismatched(by_name, parent);
-            } else if let Some(handle) = &object.handle {
+            } else if let Some(handle) = object.handle() {
                 self.observe(object, id, place, handle.as_bytes(), folder);
             }
         }
-        let Some(handle) = &object.handle else {
+        let Some(handle) = object.handle() else {
             return Ok(cursor);
         };
         for id in places.by_inode(handle.as_bytes()) {
@@ -281,7 +288,7 @@ fn stands_for(place: &Place, object: &Object) -> bool {
         PlaceKind::File => object.kind != FileKind::Directory,
         PlaceKind::Directory if object.kind != FileKind::Directory => false,
         // Without handles (overlayfs) the name has to do.
-        PlaceKind::Directory => match (&object.handle, place.inodes.last()) {
+        PlaceKind::Directory => match (object.handle(), place.inodes.last()) {
             (Some(handle), Some(inode)) => inode.as_bytes() == handle.as_bytes(),
             _ => true,
         },
@@ -324,16 +331,6 @@ fn find_by_handle(folder: &FolderView, place: &Place) -> Result<Option<PlacePath
         Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn open_object(folder: &FolderView, directory: &OwnedFd, name: &Name) -> Result<Opened> {
-    let opened = Opened::of(backing::open_path(directory, name)?)?;
-    // What is mounted below is not entered, be it another file system or another part of the same.
-    let root = folder.backing.root_stat()?;
-    if (opened.stat.dev, opened.stat.mount) != (root.dev, root.mount) {
-        return Err(Refusal::Access.into());
-    }
-    Ok(opened)
 }
 
 /// The path of a node in its folder, by where it was last found.

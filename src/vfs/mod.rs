@@ -21,6 +21,7 @@ pub mod error;
 pub mod filesystem;
 pub mod handles;
 pub mod ids;
+mod inode;
 mod invalidate;
 pub mod kernel;
 mod leases;

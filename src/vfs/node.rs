@@ -1,52 +1,96 @@
 //! One file, directory or other entry as a mount knows it: a backing inode seen under one set of rules.
 //!
-//! A node knows its inode by its file handle, and the position it was last found at. The position decides which
-//! rules hold; the inode decides what is touched. The descriptor to touch it by may be let go and opened anew (see
-//! [`super::descriptors`]).
+//! A node knows its inode by number and time of birth, and the position it was last found at. The position decides
+//! which rules hold; the inode decides what is touched. The descriptor to touch it by is opened when it is needed,
+//! and may be let go (see [`super::descriptors`]).
+//!
+//! Number and birth tell inodes apart but for one case: a file is removed and another gets its number within one
+//! tick of the file system's clock. Such a pair may pass for one node, and that gives nobody a right: what holds is
+//! judged by the position, and the node's inode is looked for at that same position, so what is touched is what
+//! bears the name that was judged. Wherever a *handle* decides (lines that follow a directory, bearers of a name),
+//! it is that of the inode at hand, and two handles that differ are never one node.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
 use super::ids::Ino;
 use super::kernel::BackingFile;
 use super::locks::NodeLocks;
-use crate::backing::{FileHandle, FileKind, Stat};
+use crate::backing::{Birth, FileHandle, FileKind, Stat};
 use crate::policy::{Cursor, FolderId, PlaceId};
 
 /// An inode of a backing.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// Its file handle, where the backing has such.
-    pub handle: Option<FileHandle>,
     /// What it is.
     pub kind: FileKind,
     /// Its inode number on the backing.
     pub number: u64,
     /// The backing's device number.
     pub device: u64,
+    /// When it was made, where the backing tells.
+    pub birth: Option<Birth>,
+    handle: OnceLock<FileHandle>,
 }
 
 impl Object {
+    /// The inode with these attributes.
+    pub fn of(stat: &Stat) -> Self {
+        Self {
+            kind: stat.kind,
+            number: stat.ino,
+            device: stat.dev,
+            birth: stat.birth,
+            handle: OnceLock::new(),
+        }
+    }
+
+    /// Its file handle, if that was asked for. Where the backing has none, and where no birth is told, it is asked
+    /// for at once.
+    pub fn handle(&self) -> Option<&FileHandle> {
+        self.handle.get()
+    }
+
+    /// Notes its file handle.
+    pub(super) fn learn(&self, handle: FileHandle) {
+        // Another may have been quicker, with the same.
+        let _ = self.handle.set(handle);
+    }
+
     /// Tells whether both are one inode.
     pub fn is(&self, other: &Self) -> bool {
-        // Where there is no handle, the numbers suffice: the node's descriptor is held as long as the node, and
-        // keeps its number from being given anew.
-        let numbers = self.number == other.number && self.device == other.device;
-        match (&self.handle, &other.handle) {
-            (Some(one), Some(other)) => numbers && one == other,
-            _ => numbers,
+        // Where there is neither birth nor handle, the numbers suffice: the node's descriptor is held as long as
+        // the node, and keeps its number from being given anew.
+        let same = (self.number, self.device, self.birth) == (other.number, other.device, other.birth);
+        match (self.handle(), other.handle()) {
+            (Some(one), Some(other)) => same && one == other,
+            _ => same,
+        }
+    }
+
+    /// Tells whether these are attributes of it, as far as attributes tell.
+    pub(super) fn has(&self, stat: &Stat) -> bool {
+        (self.number, self.device, self.birth) == (stat.ino, stat.dev, stat.birth)
+    }
+
+    /// A number that stays, and that differs, but for chance, between two inodes that bore one number.
+    pub(super) fn generation(&self) -> u64 {
+        match (self.birth, self.handle()) {
+            (Some(birth), _) => birth.generation(),
+            (None, Some(handle)) => handle.generation(),
+            (None, None) => 0,
         }
     }
 }
 
-/// An inode that was just opened.
+/// An inode that was just found.
 #[derive(Debug)]
 pub struct Opened {
-    /// An `O_PATH` descriptor of it.
-    pub fd: Arc<OwnedFd>,
+    /// An `O_PATH` descriptor of it, if its attributes were not enough.
+    pub fd: Option<Arc<OwnedFd>>,
     /// Which it is.
     pub object: Object,
     /// Its attributes.
@@ -126,7 +170,7 @@ impl Node {
             object: opened.object,
             locks: NodeLocks::default(),
             descriptor: Mutex::new(Descriptor {
-                fd: Some(opened.fd),
+                fd: opened.fd,
                 queued: false,
                 used: true,
             }),
@@ -147,6 +191,13 @@ impl Node {
     /// Tells whether the kernel may have kept the listing, and assumes that it is told to drop it.
     pub(super) fn take_listed(&self) -> bool {
         self.listed.load(Ordering::Acquire) != 0 && self.listed.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Its descriptor, if it has one now.
+    pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
+        let mut descriptor = self.descriptor.lock();
+        descriptor.used = true;
+        descriptor.fd.clone()
     }
 
     /// Where it was last found.

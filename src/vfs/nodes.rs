@@ -73,7 +73,13 @@ impl Nodes {
             return self.insert(node);
         };
         let relatives = self.shard(base).read().get(&base).cloned().unwrap_or_default();
-        let same = |node: &Node| node.object.is(&opened.object);
+        let same = |node: &Node| {
+            let same = node.object.is(&opened.object);
+            if let Some(handle) = opened.object.handle().filter(|_| same) {
+                node.object.learn(handle.clone());
+            }
+            same
+        };
         let known = relatives
             .iter()
             .find(|node| same(node) && known(node) == Some(cursor));

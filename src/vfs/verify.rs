@@ -111,11 +111,11 @@ impl FileSystem {
 
 /// Tells whether a name in a directory leads to an inode.
 fn leads_to(folder: &FolderView, directory: &OwnedFd, name: &Name, object: &Object) -> bool {
-    match &object.handle {
-        Some(handle) => backing::handle_at(directory, name).is_ok_and(|(there, mount)| {
-            there == *handle && folder.backing.root_stat().is_ok_and(|root| root.mount == mount)
-        }),
-        None => backing::stat_at(directory, name)
-            .is_ok_and(|stat| (stat.ino, stat.dev) == (object.number, object.device)),
+    let mounted = |mount| folder.backing.root_stat().is_ok_and(|root| root.mount == mount);
+    match (object.birth, object.handle()) {
+        (None, Some(handle)) => {
+            backing::handle_at(directory, name).is_ok_and(|(there, mount)| there == *handle && mounted(mount))
+        }
+        _ => backing::stat_at(directory, name).is_ok_and(|stat| object.has(&stat) && mounted(stat.mount)),
     }
 }

@@ -9,10 +9,10 @@ use std::ptr;
 /// The most bytes of a file handle (`MAX_HANDLE_SZ`).
 pub(super) const MAX_HANDLE: usize = 128;
 
-/// `statx(2)` with the basic fields and the mount's number.
+/// `statx(2)` with the basic fields, the time of birth and the mount's number.
 pub(super) fn statx(directory: BorrowedFd<'_>, path: &CStr, flags: i32) -> io::Result<libc::statx> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     let flags = flags | libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: path ends in NUL, and the kernel writes one struct statx.
     check(unsafe {

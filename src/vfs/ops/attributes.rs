@@ -60,7 +60,7 @@ impl FileSystem {
                 .filter(|file| file.node.ino == ino);
             let stat = match file {
                 Some(file) if !file.bypasses() => backing::stat(self.file_fd(&file)?)?,
-                _ => backing::stat(&self.fd(&seen)?)?,
+                _ => self.stat(&seen)?,
             };
             Ok(self.attr(&seen, &stat))
         })
@@ -123,7 +123,11 @@ impl FileSystem {
                 write: mask.write,
                 execute: mask.execute,
             })?;
-            if mask.execute && !directory && backing::stat(&self.fd(&seen)?)?.mode & 0o111 == 0 {
+            if directory {
+                // A process goes there: it is to be found even if it is moved behind the daemon's back.
+                self.learn_handle(&seen.folder, &seen.node)?;
+            }
+            if mask.execute && !directory && self.stat(&seen)?.mode & 0o111 == 0 {
                 return Err(crate::policy::Refusal::Access.into());
             }
             Ok(())

@@ -67,7 +67,7 @@ impl FileSystem {
                 self.granted(folder, place.id, &opened.object)?,
             ),
         };
-        let verdict = verdict_of(folder, cursor, Some(&opened.fd));
+        let verdict = verdict_of(folder, cursor, opened.fd.as_deref());
         let node = self.keep_at(view, folder, opened, position, cursor);
         Ok((
             Seen {

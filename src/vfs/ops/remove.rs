@@ -68,7 +68,8 @@ impl FileSystem {
         self.touched_inode(parent, probe);
         // What is made there again is not what the line was made for: the line raises nothing from now on.
         let places = &parent.folder.policy.places;
-        if let Some(place) = path_below(parent, name).and_then(|path| places.find(&path))
+        if places.may_be_called(name.as_bytes())
+            && let Some(place) = path_below(parent, name).and_then(|path| places.find(&path))
             && (place.kind == PlaceKind::Directory) == directory
         {
             self.shared

@@ -1,8 +1,9 @@
 //! Tests of the file system without a mount: that every request is judged, and judged once; what a move in one
-//! mount does to another; where a way that leads nowhere ends.
+//! mount does to another; where a way that leads nowhere ends; which inode a node is.
 
 mod adapter;
 mod bench;
 mod corridors;
+mod identity;
 mod moved;
 mod questions;
