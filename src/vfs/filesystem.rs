@@ -34,6 +34,8 @@ pub struct Options {
     pub own: Option<(u32, u32)>,
     /// Whether the kernel applies the shown modes and owners on top of the verdicts.
     pub default_permissions: bool,
+    /// Whether no data may bypass the daemon, whatever the folder says.
+    pub strict: bool,
     /// The subject's own ids.
     pub subject_ids: (u32, u32),
     /// Whether nothing bypasses the daemon, so that what is open is cut whole when the policy changes.

@@ -31,8 +31,7 @@ pub struct MountRequest {
     pub default_permissions: bool,
     /// The ids that everything is shown to belong to.
     pub own: Option<(u32, u32)>,
-    /// Whether what is open is cut at once when the policy changes. As long as no data bypasses the daemon,
-    /// every mount is so.
+    /// Whether no data may bypass the daemon, so that all that is open ends at once with the right.
     pub strict: bool,
 }
 
@@ -68,6 +67,7 @@ impl Mount {
                 viewer,
                 own: request.own,
                 default_permissions: request.default_permissions,
+                strict: request.strict,
                 subject_ids: (account.uid, account.gid),
                 strict: request.strict,
             },

@@ -92,6 +92,10 @@ const CHANGES: &[(&str, Change)] = &[
             .store
             .set_inheritance(&By::daemon(), &folder, Inheritance::Widen)
     }),
+    ("set", |fixture| {
+        let folder = tests(fixture);
+        fixture.store.set_strict(&By::daemon(), &folder, true)
+    }),
     ("delete", |fixture| {
         let folder = tests(fixture);
         fixture.store.delete_folder(&By::daemon(), &folder)

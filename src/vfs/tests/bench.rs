@@ -155,6 +155,7 @@ fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
         viewer,
         own: None,
         default_permissions: false,
+        strict: false,
         subject_ids: IDS,
         strict: false,
     };
@@ -205,6 +206,7 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rules: Vec<(Pl
         owner: OWNER,
         name: "tests".into(),
         inheritance: Inheritance::Override,
+        strict: false,
         places,
         lines: HashMap::from([(principal, lines.into())]),
     };
