@@ -9,7 +9,7 @@ use super::adapter::{Adapter, Notifier};
 use super::filesystem::{FileSystem, Options};
 use super::shared::Shared;
 use super::view::Viewer;
-use crate::backing::{self, FuseMountOptions, Mounted};
+use crate::backing::{self, Device, FuseMountOptions, Mounted};
 use crate::policy::{AccountId, Level};
 
 /// What a mount is asked to be.
@@ -36,10 +36,10 @@ pub struct MountRequest {
 }
 
 /// A live mount. Dropping it unmounts, lazily if need be.
-#[derive(Debug)]
 pub struct Mount {
     mounted: Mounted,
     server: Option<JoinHandle<io::Result<()>>>,
+    filesystem: Arc<FileSystem>,
 }
 
 /// How many requests of one mount are served at a time.
@@ -67,7 +67,6 @@ impl Mount {
                 viewer,
                 own: request.own,
                 default_permissions: request.default_permissions,
-                strict: request.strict,
                 subject_ids: (account.uid, account.gid),
                 strict: request.strict,
             },
@@ -86,6 +85,7 @@ impl Mount {
         Ok(Self {
             mounted,
             server: Some(server),
+            filesystem,
         })
     }
 
@@ -100,6 +100,16 @@ impl Mount {
     /// The kernel's number for it.
     pub fn id(&self) -> u64 {
         self.mounted.id()
+    }
+
+    /// The number of its file system, as `st_dev` tells it.
+    pub fn device(&self) -> Device {
+        self.mounted.device()
+    }
+
+    /// What is mounted.
+    pub fn filesystem(&self) -> &Arc<FileSystem> {
+        &self.filesystem
     }
 
     /// Where it is mounted now; `None` if it is not.

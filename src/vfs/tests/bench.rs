@@ -155,7 +155,6 @@ fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
         viewer,
         own: None,
         default_permissions: false,
-        strict: false,
         subject_ids: IDS,
         strict: false,
     };
