@@ -92,6 +92,7 @@ impl Run for requests::List {
                 level,
                 mine: folder.owner == account.id,
                 via: core.came_by(&policy, account, &path)?,
+                revoke: if folder.strict { "strict" } else { "default" }.into(),
                 mounted_at: mounted
                     .iter()
                     .map(|at| format!("{}/{name}", quoted(at.as_os_str().as_bytes())))
@@ -192,7 +193,7 @@ impl Run for requests::Transfer {
 impl Run for requests::Set {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
         let folder = core.owned_folder(caller, &self.folder)?;
-        let known = "the keys are: inherit=override|widen";
+        let known = "the keys are: inherit=override|widen, revoke=strict|default";
         let (key, value) = self
             .assignment
             .split_once('=')
@@ -201,6 +202,9 @@ impl Run for requests::Set {
             "inherit" => core
                 .store
                 .set_inheritance(&caller.by(), &folder, parse_inheritance(value)?)?,
+            "revoke" => core
+                .store
+                .set_strict(&caller.by(), &folder, parse_strict(value)?)?,
             key => {
                 return Err(Refused::invalid(format!(
                     "'{}' cannot be set; {known}",
@@ -383,6 +387,17 @@ fn parse_inheritance(word: &str) -> Result<Inheritance> {
         "widen" => Ok(Inheritance::Widen),
         word => Err(Refused::invalid(format!(
             "'{}' is no way to inherit: say override or widen",
+            word.escape_debug()
+        ))),
+    }
+}
+
+fn parse_strict(word: &str) -> Result<bool> {
+    match word {
+        "strict" => Ok(true),
+        "default" => Ok(false),
+        word => Err(Refused::invalid(format!(
+            "'{}' is no way to take back what is open: say strict or default",
             word.escape_debug()
         ))),
     }

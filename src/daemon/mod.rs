@@ -7,6 +7,7 @@ pub mod config;
 mod core;
 mod error;
 mod folders;
+mod holders;
 mod insight;
 mod mounts;
 mod people;

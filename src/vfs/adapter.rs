@@ -12,16 +12,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation,
-    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, TimeOrNow, Version, WriteFlags,
 };
 
 use convert::{
-    Entries, Lookup, Names, caller, directory_flags, file_attr, lock_type, open_flags, reply_attr, reply_data,
-    reply_empty, reply_entry, reply_lookup, reply_write, reply_xattr, to_errno, to_lock, to_time,
+    Entries, Lookup, Names, caller, directory_flags, file_attr, lock_type, open_flags, reply_attr,
+    reply_data, reply_empty, reply_entry, reply_lookup, reply_write, reply_xattr, to_errno, to_lock, to_time,
 };
 
 pub use notifier::Notifier;

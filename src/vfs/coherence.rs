@@ -82,7 +82,11 @@ impl FileSystem {
 
     /// How long the kernel may keep a name of the top directory, or that it is not there: only the policy changes them.
     pub(super) fn top_lasts(&self) -> Duration {
-        if self.features().epoch { LONG } else { Duration::ZERO }
+        if self.features().epoch {
+            LONG
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Likewise with what it leads to: of a granted path the mount does not know the directories above, and is not told.

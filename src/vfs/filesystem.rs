@@ -23,7 +23,7 @@ use super::node::Node;
 use super::nodes::Nodes;
 use super::shared::{Published, Shared};
 use super::view::{FolderView, View, Viewer};
-use crate::policy::{Cursor, FolderId, Refusal, Right, Subject, Verdict};
+use crate::policy::{Cursor, FolderId, Refusal, Right, Rights, Subject, Verdict};
 
 /// What a mount was asked to be.
 #[derive(Clone, Copy, Debug)]
@@ -217,10 +217,7 @@ impl FileSystem {
     pub(super) fn drop_all_attributes(&self) {
         let Some(kernel) = self.kernel.get() else { return };
         for node in self.nodes.all() {
-            let reads = || {
-                self.with_view(|view| self.seen_node(view, Arc::clone(&node)))
-                    .is_ok_and(|seen| seen.verdict.rights.contains(Right::Read))
-            };
+            let reads = || self.rights_now(&node).contains(Right::Read);
             if node.is_directory() || !reads() {
                 kernel.drop_pages(node.ino);
             } else {
@@ -233,14 +230,18 @@ impl FileSystem {
     pub(super) fn drop_revoked_pages(&self) {
         let Some(kernel) = self.kernel.get() else { return };
         for node in self.handles.open_nodes() {
-            let rights = self
-                .with_view(|view| self.seen_node(view, Arc::clone(&node)))
-                .map(|seen| seen.verdict.rights)
-                .unwrap_or_default();
+            let rights = self.rights_now(&node);
             if !rights.contains(Right::Read) || !rights.contains(Right::Write) {
                 kernel.drop_pages(node.ino);
             }
         }
+    }
+
+    /// What the subject may do with a node now.
+    pub(super) fn rights_now(&self, node: &Arc<Node>) -> Rights {
+        self.with_view(|view| self.seen_node(view, Arc::clone(node)))
+            .map(|seen| seen.verdict.rights)
+            .unwrap_or_default()
     }
 
     fn renew(&self) -> Arc<View> {

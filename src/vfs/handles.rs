@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -206,6 +206,20 @@ impl Handles {
             .collect();
         nodes.sort_unstable_by_key(|node| node.ino);
         nodes.dedup_by_key(|node| node.ino);
+        nodes
+    }
+
+    /// The nodes on which a file is open, with whether any of their handles was opened for writing.
+    pub fn open_for(&self) -> Vec<(Arc<Node>, bool)> {
+        let mut nodes: Vec<_> = self
+            .files
+            .read()
+            .values()
+            .map(|file| (Arc::clone(&file.node), file.writable))
+            .collect();
+        // Those for writing first, so that they stay.
+        nodes.sort_unstable_by_key(|(node, writable)| (node.ino, !writable));
+        nodes.dedup_by_key(|(node, _)| node.ino);
         nodes
     }
 

@@ -172,7 +172,11 @@ mod tests {
         assert_eq!(leases.begin(DIRECTORY, ONE), first);
         let second = leases.begin(DIRECTORY, TWO);
         tell(&leases, first);
-        assert_eq!(leases.begin(DIRECTORY, TWO), second, "the first was told to others, not to its own mount");
+        assert_eq!(
+            leases.begin(DIRECTORY, TWO),
+            second,
+            "the first was told to others, not to its own mount"
+        );
         tell(&leases, second);
         assert_eq!(leases.begin(DIRECTORY, TWO), Begun::Alone);
     }

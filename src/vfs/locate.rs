@@ -16,7 +16,8 @@ use super::nodes::Found;
 use super::view::{FolderView, View};
 use crate::backing::{self, FileHandle, FileKind, Name};
 use crate::policy::{
-    Cursor, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing, Target, Verdict,
+    Cursor, FolderPolicy, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing,
+    Target, Verdict,
 };
 
 /// What a name in a directory leads to.
@@ -335,12 +336,17 @@ fn find_by_handle(folder: &FolderView, place: &Place) -> Result<Option<PlacePath
 
 /// The path of a node in its folder, by where it was last found.
 pub(super) fn path_of(folder: &FolderView, node: &Arc<Node>) -> Option<PlacePath> {
+    path_in(&folder.policy, node)
+}
+
+/// Likewise, for who may not see the folder any more.
+pub(super) fn path_in(folder: &FolderPolicy, node: &Arc<Node>) -> Option<PlacePath> {
     let mut names = Vec::new();
     let mut at = Arc::clone(node);
     let start = loop {
         match at.position() {
             Position::Root => break PlacePath::root(),
-            Position::Granted(place) => break folder.policy.places.get(place)?.path.clone(),
+            Position::Granted(place) => break folder.places.get(place)?.path.clone(),
             Position::Under { parent, name } => {
                 names.push(name);
                 at = parent;

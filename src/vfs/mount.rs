@@ -9,7 +9,7 @@ use super::adapter::{Adapter, Notifier};
 use super::filesystem::{FileSystem, Options};
 use super::shared::Shared;
 use super::view::Viewer;
-use crate::backing::{self, FuseMountOptions, Mounted};
+use crate::backing::{self, Device, FuseMountOptions, Mounted};
 use crate::policy::{AccountId, Level};
 
 /// What a mount is asked to be.
@@ -31,16 +31,15 @@ pub struct MountRequest {
     pub default_permissions: bool,
     /// The ids that everything is shown to belong to.
     pub own: Option<(u32, u32)>,
-    /// Whether what is open is cut at once when the policy changes. As long as no data bypasses the daemon,
-    /// every mount is so.
+    /// Whether no data may bypass the daemon, so that all that is open ends at once with the right.
     pub strict: bool,
 }
 
 /// A live mount. Dropping it unmounts, lazily if need be.
-#[derive(Debug)]
 pub struct Mount {
     mounted: Mounted,
     server: Option<JoinHandle<io::Result<()>>>,
+    filesystem: Arc<FileSystem>,
 }
 
 /// How many requests of one mount are served at a time.
@@ -86,6 +85,7 @@ impl Mount {
         Ok(Self {
             mounted,
             server: Some(server),
+            filesystem,
         })
     }
 
@@ -100,6 +100,16 @@ impl Mount {
     /// The kernel's number for it.
     pub fn id(&self) -> u64 {
         self.mounted.id()
+    }
+
+    /// The number of its file system, as `st_dev` tells it.
+    pub fn device(&self) -> Device {
+        self.mounted.device()
+    }
+
+    /// What is mounted.
+    pub fn filesystem(&self) -> &Arc<FileSystem> {
+        &self.filesystem
     }
 
     /// Where it is mounted now; `None` if it is not.

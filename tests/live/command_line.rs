@@ -109,6 +109,7 @@ fn what_is_not_printable_reaches_no_terminal() {
         format!("transfer tests --to '{bad}'"),
         format!("set tests '{bad}'"),
         format!("set tests 'inherit={bad}'"),
+        format!("set tests 'revoke={bad}'"),
         format!("delete '{bad}'"),
         format!("accept '{bad}'"),
         format!("explain tests --for '{bad}'"),

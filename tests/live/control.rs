@@ -410,6 +410,7 @@ fn an_admin_manages_lines_and_reaches_for_no_more() {
         "delete tests --force",
         "transfer tests --to lft-bob",
         "set tests inherit=widen",
+        "set tests revoke=strict",
         "unshare tests --with lft-bob",
         "audit --folder tests",
         "explain tests/other --for lft-cara",

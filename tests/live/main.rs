@@ -20,6 +20,7 @@ mod command_line;
 mod control;
 mod data;
 mod immediate;
+mod kill;
 mod life;
 mod readme;
 mod table;

@@ -6,6 +6,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+pub(super) mod process;
+
 /// The most bytes of a file handle (`MAX_HANDLE_SZ`).
 pub(super) const MAX_HANDLE: usize = 128;
 
@@ -28,9 +30,20 @@ pub(super) fn statx(directory: BorrowedFd<'_>, path: &CStr, flags: i32) -> io::R
     Ok(unsafe { stat.assume_init() })
 }
 
-/// The number of the mount that an open file lies on. Asks for nothing else: of a FUSE mount that does not admit
-/// the caller that is all he is told.
+/// The number of the mount that an open file lies on.
 pub(super) fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(ask_nothing(fd)?.stx_mnt_id)
+}
+
+/// The number of the file system that an open file lies on, in two halves.
+pub(super) fn device(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let stat = ask_nothing(fd)?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor))
+}
+
+/// `statx(2)` for no field: of a FUSE mount that does not admit the caller the numbers of mount and device are all
+/// he is told.
+fn ask_nothing(fd: BorrowedFd<'_>) -> io::Result<libc::statx> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is empty and ends in NUL, and the kernel writes one struct statx.
     check(unsafe {
@@ -43,7 +56,7 @@ pub(super) fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
         )
     })?;
     // SAFETY: all bit patterns are valid, and it was zeroed.
-    Ok(unsafe { stat.assume_init() }.stx_mnt_id)
+    Ok(unsafe { stat.assume_init() })
 }
 
 #[repr(C)]

@@ -36,7 +36,11 @@ impl Kernel for Notifier {
 
     fn drop_attributes(&self, ino: Ino) {
         // A negative offset leaves the pages alone (`fuse_reverse_inval_inode`).
-        note(self.notifier.inval_inode(INodeNo(ino.0), -1, 0), "attributes", ino);
+        note(
+            self.notifier.inval_inode(INodeNo(ino.0), -1, 0),
+            "attributes",
+            ino,
+        );
     }
 
     fn forget_name(&self, parent: Ino, name: &[u8]) {

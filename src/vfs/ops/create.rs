@@ -21,8 +21,7 @@ impl FileSystem {
     /// # Errors
     /// EACCES without `create` on the parent, or onto a name that a line hides.
     pub fn create(
-        &self, caller: Caller, parent: Ino, name: &[u8], mode: u32, flags: i32,
-        passthrough: &dyn Passthrough,
+        &self, caller: Caller, parent: Ino, name: &[u8], mode: u32, flags: i32, passthrough: &dyn Passthrough,
     ) -> Result<(Entry, Opening)> {
         let name = parse_name(name)?;
         self.with_view(|view| {

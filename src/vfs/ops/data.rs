@@ -101,7 +101,13 @@ impl FileSystem {
         .map_err(revoked)?;
         // The kernel asks again for what is left.
         let length = length.min(1 << 30) as usize;
-        let copied = backing::copy_file_range(self.file_fd(&source)?, from.1, self.file_fd(&target)?, into.1, length)?;
+        let copied = backing::copy_file_range(
+            self.file_fd(&source)?,
+            from.1,
+            self.file_fd(&target)?,
+            into.1,
+            length,
+        )?;
         u32::try_from(copied).map_err(|_| Error::Invalid)
     }
 

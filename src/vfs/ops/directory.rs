@@ -154,7 +154,11 @@ impl FileSystem {
                 if !shows(seen, &probe.verdict, probe.cursor) {
                     continue;
                 }
-                let lasts = if probe.verdict.corridor { Duration::ZERO } else { lasts };
+                let lasts = if probe.verdict.corridor {
+                    Duration::ZERO
+                } else {
+                    lasts
+                };
                 let Some((child, stat)) = self.keep_probed(view, seen, &name, probe)? else {
                     continue;
                 };

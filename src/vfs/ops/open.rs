@@ -121,7 +121,11 @@ impl FileSystem {
         let mut data = seen.node.data.lock();
         let wanted = self.features().passthrough && !self.is_strict(seen);
         if let Some(backing) = data.backing.upgrade() {
-            return if wanted { Route::Kernel(backing) } else { Route::Daemon };
+            return if wanted {
+                Route::Kernel(backing)
+            } else {
+                Route::Daemon
+            };
         }
         if wanted
             && data.cached == 0
@@ -153,8 +157,8 @@ impl FileSystem {
     }
 
     /// Tells whether the content of a node has to pass through the daemon.
-    fn is_strict(&self, _seen: &Seen) -> bool {
-        self.options.strict
+    fn is_strict(&self, seen: &Seen) -> bool {
+        self.options.strict || seen.folder.policy.strict
     }
 
     /// Ends what a client's `close` ends: his POSIX locks. Needs no right: it takes nothing and tells nothing.

@@ -54,7 +54,9 @@ impl FileSystem {
         })
     }
 
-    fn remove_judged(&self, parent: &Seen, name: &backing::Name, probe: &Probe, directory: bool) -> Result<()> {
+    fn remove_judged(
+        &self, parent: &Seen, name: &backing::Name, probe: &Probe, directory: bool,
+    ) -> Result<()> {
         let _changing = self.changing(&parent.node);
         {
             let fd = self.fd(parent)?;

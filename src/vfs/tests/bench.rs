@@ -205,6 +205,7 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rules: Vec<(Pl
         owner: OWNER,
         name: "tests".into(),
         inheritance: Inheritance::Override,
+        strict: false,
         places,
         lines: HashMap::from([(principal, lines.into())]),
     };

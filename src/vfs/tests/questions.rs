@@ -54,7 +54,11 @@ const CALLS: &[(&str, Call)] = &[
     ("rename", |b| {
         rename(b, b"nothing", b"other", RenameFlags::default())
     }),
-    ("open", |b| b.filesystem.open(b.file, libc::O_RDONLY, &NoPassthrough).map(drop)),
+    ("open", |b| {
+        b.filesystem
+            .open(b.file, libc::O_RDONLY, &NoPassthrough)
+            .map(drop)
+    }),
     ("read", |b| b.filesystem.read(b.opened, 0, 10).map(drop)),
     ("write", |b| b.filesystem.write(b.opened, 0, b"x", 0).map(drop)),
     ("fsync", |b| b.filesystem.fsync(b.opened, false)),
