@@ -26,7 +26,7 @@ pub struct OpenFile {
     /// Whether the kernel keeps pages of it.
     cached: bool,
     /// The daemon's own open file, which one that bypasses the daemon mostly can do without.
-    fd: OnceLock<OwnedFd>,
+    fd: OnceLock<Arc<OwnedFd>>,
     /// What the kernel reads and writes by itself.
     backing: Option<Arc<BackingFile>>,
     /// Who took locks through it.
@@ -60,7 +60,7 @@ impl OpenFile {
         }
         let fd = backing::reopen(path()?, self.flags)?;
         // Another may have been quicker; one is as good as the other.
-        Ok(self.fd.get_or_init(|| fd).as_fd())
+        Ok(self.fd.get_or_init(|| Arc::new(fd)).as_fd())
     }
 
     /// Tells whether reads and writes pass by the daemon.
@@ -146,13 +146,13 @@ impl Handles {
     ///
     /// # Errors
     /// ENFILE if this mount has as many open as it may: its user shall not take all descriptors from the others.
-    pub fn open_file(&self, file: OpenFile, fd: Option<OwnedFd>) -> Result<Fh> {
+    pub fn open_file(&self, file: OpenFile, fd: Option<Arc<OwnedFd>>) -> Result<Fh> {
         let mut files = self.files.write();
         if files.len() >= self.limit {
             return Err(io::Error::from_raw_os_error(libc::ENFILE).into());
         }
         if let Some(fd) = fd {
-            let _: std::result::Result<(), OwnedFd> = file.fd.set(fd);
+            let _: std::result::Result<(), Arc<OwnedFd>> = file.fd.set(fd);
         }
         let fh = self.next();
         files.insert(fh, Arc::new(file));

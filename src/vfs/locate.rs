@@ -31,6 +31,17 @@ pub(super) struct Probe {
 }
 
 impl Probe {
+    /// What holds for a name that no line has to do with, if that is so, and if nothing is there.
+    pub(super) fn without_lines(parent: &Seen, name: &Name) -> Option<Self> {
+        let tree = &parent.folder.tree;
+        let cursor = tree.step(parent.cursor, name.as_bytes());
+        (!tree.has_lines(cursor)).then(|| Self {
+            there: None,
+            cursor,
+            verdict: tree.verdict(cursor),
+        })
+    }
+
     /// The kind of what is there.
     pub(super) fn kind(&self) -> Option<FileKind> {
         self.there.as_ref().map(|opened| opened.object.kind)
@@ -71,6 +82,31 @@ impl FileSystem {
         Ok(Probe {
             verdict: verdict_of(folder, cursor, opened.fd.as_deref()),
             there: Some(opened),
+            cursor,
+        })
+    }
+
+    /// Like [`FileSystem::probe`], of what was made just now and is open.
+    pub(super) fn probe_made(&self, parent: &Seen, name: &Name, made: &OwnedFd) -> Result<Probe> {
+        let folder = &*parent.folder;
+        let by_name = folder.tree.step(parent.cursor, name.as_bytes());
+        let stat = backing::stat(made)?;
+        let object = Object::of(&stat);
+        if (stat.birth.is_none() || needs_handle(folder, by_name, stat.ino))
+            && let Some(handle) = backing::handle(made)?
+        {
+            object.learn(handle);
+        }
+        let cursor = self.identify(folder, parent.cursor, by_name, &object, || {
+            path_below(parent, name)
+        })?;
+        Ok(Probe {
+            verdict: verdict_of(folder, cursor, None),
+            there: Some(Opened {
+                fd: None,
+                object,
+                stat,
+            }),
             cursor,
         })
     }

@@ -1,7 +1,7 @@
 //! The daemon's life: its end, its death, lost backings, full disks, many files.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,11 @@ fn with_files_open_the_end_is_lazy_and_comes_all_the_same() {
     assert_eq!(mounts_below(&world.dir), Vec::<PathBuf>::new());
     // What is open may be read on past the daemon; nothing else is answered.
     let answers = session.run(|| (word(File::open("file")), word(std::fs::metadata("file"))));
-    assert_eq!(answers, ("ENOTCONN".into(), "ENOTCONN".into()), "nobody is there to answer");
+    assert_eq!(
+        answers,
+        ("ENOTCONN".into(), "ENOTCONN".into()),
+        "nobody is there to answer"
+    );
     drop(file);
 }
 

@@ -3,13 +3,15 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
-use crate::backing;
+use crate::backing::{self, Name};
 use crate::policy::{Operation, Refusal};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen};
 use crate::vfs::handles::OpenFile;
 use crate::vfs::ids::{Fh, Ino, LockOwner};
 use crate::vfs::kernel::{BackingFile, Passthrough};
+use crate::vfs::node::Position;
+use crate::vfs::view::View;
 
 /// What of the client's flags reaches the backing. O_APPEND is told with each write, O_TRUNC comes as a truncate,
 /// O_DIRECT would put demands on the buffers that the client does not know of.
@@ -54,10 +56,67 @@ impl FileSystem {
     /// EACCES without the rights that the flags need.
     pub fn open(&self, ino: Ino, flags: i32, passthrough: &dyn Passthrough) -> Result<Opening> {
         self.with_view(|view| {
-            let seen = self.verify(view, self.seen(view, ino)?)?;
+            let seen = self.seen(view, ino)?;
+            if let Some(name) = self.place_to_open(view, &seen, flags)? {
+                self.authorize(&opening(&seen, flags))?;
+                return self.open_in_place(&seen, &name, flags, passthrough);
+            }
+            let seen = self.verify(view, seen)?;
             self.authorize(&opening(&seen, flags))?;
             self.open_judged(&seen, flags, passthrough)
         })
+    }
+
+    /// The directory and the name that a node is to be opened by, which verifies it at the same time: what is opened
+    /// is what bears the name. `None` if it has to be verified by itself.
+    fn place_to_open(&self, view: &View, seen: &Seen, flags: i32) -> Result<Option<(Arc<OwnedFd>, Name)>> {
+        let Position::Under { parent, name } = seen.node.position() else {
+            return Ok(None);
+        };
+        // What is open may have lost its name; and what took its place must not be truncated.
+        if seen.node.object.birth.is_none() || seen.node.is_open() || flags & libc::O_TRUNC != 0 {
+            return Ok(None);
+        }
+        let name = Name::new(&name).map_err(|_| Error::Stale)?;
+        if !seen.folder.tree.uniform() {
+            let parent = self.seen_node(view, Arc::clone(&parent))?;
+            self.verify(view, parent)?;
+        }
+        Ok(Some((self.shared.descriptors.of(&seen.folder, &parent)?, name)))
+    }
+
+    /// Opens what was judged, by its name.
+    fn open_in_place(
+        &self, seen: &Seen, (directory, name): &(Arc<OwnedFd>, Name), flags: i32,
+        passthrough: &dyn Passthrough,
+    ) -> Result<Opening> {
+        let really = is_really_opened(seen, flags);
+        let fd = {
+            let _as = seen.folder.backing.credentials().assume()?;
+            // What was put in its place may be a FIFO, which must not stop the daemon.
+            let how = if really {
+                flags & PASSED_ON | libc::O_NONBLOCK
+            } else {
+                libc::O_PATH
+            };
+            backing::open_at(directory, name, how)
+        };
+        let fd = match fd {
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ENOENT | libc::ELOOP | libc::ENXIO)
+                ) =>
+            {
+                return Err(Error::Stale);
+            }
+            fd => fd?,
+        };
+        let stat = backing::stat(&fd)?;
+        if !seen.node.object.has(&stat) || stat.mount != seen.folder.backing.root_stat()?.mount {
+            return Err(Error::Stale);
+        }
+        self.open_checked(seen, flags, fd, really, passthrough)
     }
 
     /// Opens what was judged.
@@ -65,36 +124,33 @@ impl FileSystem {
         &self, seen: &Seen, flags: i32, passthrough: &dyn Passthrough,
     ) -> Result<Opening> {
         let path = self.fd(seen)?;
-        let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
-        let changes = writable || flags & libc::O_TRUNC != 0;
+        if !is_really_opened(seen, flags) {
+            return self.open_checked(seen, flags, path, false, passthrough);
+        }
         let fd = {
             let _as = seen.folder.backing.credentials().assume()?;
-            // Where the daemon acts in its own name and nothing is changed, there is nothing that the kernel could
-            // object to. A file that is written has to be opened indeed: it may run, or be immutable (chattr(1)).
-            if changes || seen.folder.backing.is_adopted() {
-                Some(backing::reopen(&path, flags & (PASSED_ON | libc::O_TRUNC))?)
-            } else {
-                None
-            }
+            backing::reopen(&path, flags & (PASSED_ON | libc::O_TRUNC))?
         };
-        self.open_checked(seen, flags, &path, fd, passthrough)
+        self.open_checked(seen, flags, fd, true, passthrough)
     }
 
-    /// Makes the handle of what was judged and may be opened. `fd` is an open file of it with these flags, if there is
-    /// one already.
+    /// Makes the handle of what was judged and may be opened. `fd` points at it, and is an open file with these flags
+    /// if it was `really` opened.
     pub(super) fn open_checked(
-        &self, seen: &Seen, flags: i32, path: &OwnedFd, fd: Option<OwnedFd>, passthrough: &dyn Passthrough,
+        &self, seen: &Seen, flags: i32, fd: impl Into<Arc<OwnedFd>>, really: bool,
+        passthrough: &dyn Passthrough,
     ) -> Result<Opening> {
+        let fd = fd.into();
         let node = &seen.node;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
         if writable {
             self.opened_for_writing(node);
         }
-        let route = self.route(seen, flags, path, passthrough);
+        let route = self.route(seen, flags, &fd, passthrough);
         let (fd, backing) = match &route {
             // The daemon needs an open file of its own only now and then: see `OpenFile::fd`.
             Route::Kernel(backing) => (None, Some(Arc::clone(backing))),
-            Route::Cached | Route::Daemon => (fd, None),
+            Route::Cached | Route::Daemon => (really.then_some(fd), None),
         };
         let file = OpenFile::new(
             node,
@@ -197,6 +253,14 @@ impl FileSystem {
         }
         self.waiters.wake();
     }
+}
+
+/// Whether opening has to be tried. Where the daemon acts in its own name and nothing is changed, there is nothing that
+/// the kernel could object to. A file that is written has to be opened indeed: it may run, or be immutable (chattr(1)).
+fn is_really_opened(seen: &Seen, flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY
+        || flags & libc::O_TRUNC != 0
+        || seen.folder.backing.is_adopted()
 }
 
 /// The question that opening with these flags asks.
