@@ -141,6 +141,7 @@ impl FileSystem {
         passthrough: &dyn Passthrough,
     ) -> Result<Opening> {
         let fd = fd.into();
+        self.remember(seen, &fd)?;
         let node = &seen.node;
         let writable = flags & libc::O_ACCMODE != libc::O_RDONLY;
         if writable {
@@ -169,6 +170,19 @@ impl FileSystem {
             flush: node.locks.are_used(),
             route,
         })
+    }
+
+    /// Sees to it that an open file is found again when its name is gone.
+    fn remember(&self, seen: &Seen, fd: &Arc<OwnedFd>) -> Result<()> {
+        let object = &seen.node.object;
+        if object.handle().is_some() {
+            return Ok(());
+        }
+        match backing::handle(&**fd)? {
+            Some(handle) => object.learn(handle),
+            None => self.shared.descriptors.keep(&seen.node, fd),
+        }
+        Ok(())
     }
 
     /// How a file is to be read and written: past the daemon where that is possible and wanted. All files of one node
