@@ -3,7 +3,6 @@
 //! What a program has mapped of a file lives on until the program lets go of it, whatever the policy says. The
 //! search for it reads `/proc` of every process, without the lock of the core: others command meanwhile.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +47,6 @@ struct Searched {
     uid: u32,
     device: Device,
     filesystem: Arc<FileSystem>,
-    revoked: HashMap<u64, Revoked>,
 }
 
 /// A process that holds something.
@@ -59,7 +57,7 @@ struct Holding<'a> {
     mount: &'a Searched,
     /// Whether all its uids are the subject's.
     his: bool,
-    path: Option<&'a PlacePath>,
+    path: Option<PlacePath>,
 }
 
 /// What became of a holder.
@@ -96,7 +94,6 @@ impl Core {
                     groups.is_some_and(|groups| groups.contains(&group))
                 }
             })
-            .filter(|mount| mount.filesystem().has_open(&before))
             .filter_map(|mount| {
                 let subject = self.snapshot.accounts.get(&mount.subject)?;
                 Some(Searched {
@@ -104,7 +101,6 @@ impl Core {
                     uid: subject.uid,
                     device: mount.device(),
                     filesystem: Arc::clone(mount.filesystem()),
-                    revoked: HashMap::new(),
                 })
             })
             .collect();
@@ -130,14 +126,8 @@ impl Core {
 impl Search {
     /// Searches, ends what is to be ended, and tells of it line by line.
     fn run(mut self, core: &Mutex<Core>) -> Vec<String> {
-        for mount in &mut self.mounts {
-            mount.revoked = mount.filesystem.revoked(&self.before);
-            mount.revoked.retain(|_, revoked| match &revoked.path {
-                Some(path) => path.starts_with(&self.place),
-                None => self.may_know_all,
-            });
-        }
-        self.mounts.retain(|mount| !mount.revoked.is_empty());
+        let before = Arc::clone(&self.before);
+        self.mounts.retain(|mount| mount.filesystem.may_be_held(&before));
         if self.mounts.is_empty() {
             return Vec::new();
         }
@@ -169,17 +159,25 @@ impl Search {
     }
 
     fn concerns(&self, device: Device, inode: u64) -> bool {
-        self.mounts
-            .iter()
-            .any(|mount| mount.device == device && mount.revoked.contains_key(&inode))
+        self.revoked(device, inode).is_some()
+    }
+
+    /// What was taken back of a file, if it lies where the change was made.
+    fn revoked(&self, device: Device, inode: u64) -> Option<(&Searched, Revoked)> {
+        let mount = self.mounts.iter().find(|mount| mount.device == device)?;
+        let revoked = mount.filesystem.revoked(&self.before, inode)?;
+        let concerned = match &revoked.path {
+            Some(path) => path.starts_with(&self.place),
+            None => self.may_know_all,
+        };
+        concerned.then_some((mount, revoked))
     }
 
     /// What a process holds by its mappings, if anything of it was taken back.
     fn holding(&self, pid: Pid, mappings: &[Mapping]) -> Option<Holding<'_>> {
         let (mount, revoked) = mappings.iter().find_map(|mapping| {
-            let mount = self.mounts.iter().find(|mount| mount.device == mapping.device)?;
-            let revoked = mount.revoked.get(&mapping.inode)?;
-            (!revoked.readable || mapping.writes).then_some((mount, revoked))
+            self.revoked(mapping.device, mapping.inode)
+                .filter(|(_, revoked)| !revoked.readable || mapping.writes)
         })?;
         let owner = backing::owner_of(pid)?;
         Some(Holding {
@@ -188,7 +186,7 @@ impl Search {
             his: owner.uids == [mount.uid; 3],
             name: owner.name,
             mount,
-            path: revoked.path.as_ref(),
+            path: revoked.path,
         })
     }
 
@@ -244,7 +242,7 @@ impl Search {
                 "process": holder.pid.as_raw(),
                 "name": holder.name,
                 "of": holder.mount.login,
-                "path": holder.path.map(ToString::to_string),
+                "path": holder.path.as_ref().map(ToString::to_string),
             });
             let written = core
                 .lock()
@@ -268,9 +266,9 @@ impl Search {
             .and_then(|folder| Actor::new(&snapshot, folder, self.caller.account.id).ok());
         let may_know = |holder: &Holding<'_>| {
             self.caller.is_root()
-                || actor
-                    .as_ref()
-                    .is_some_and(|actor| actor.is_owner() || holder.path.is_some_and(|path| actor.sees(path)))
+                || actor.as_ref().is_some_and(|actor| {
+                    actor.is_owner() || holder.path.as_ref().is_some_and(|path| actor.sees(path))
+                })
         };
         let mut told: Vec<_> = fates
             .iter()
@@ -292,7 +290,7 @@ impl Search {
         } else {
             format!("uid {}", holder.uid)
         };
-        let what = match holder.path {
+        let what = match &holder.path {
             Some(path) => quoted(&[self.before.name.as_bytes(), b"/", &path.to_bytes()].concat()),
             None => format!("a file of {}", self.before.name),
         };

@@ -209,20 +209,6 @@ impl Handles {
         nodes
     }
 
-    /// The nodes on which a file is open, with whether any of their handles was opened for writing.
-    pub fn open_for(&self) -> Vec<(Arc<Node>, bool)> {
-        let mut nodes: Vec<_> = self
-            .files
-            .read()
-            .values()
-            .map(|file| (Arc::clone(&file.node), file.writable))
-            .collect();
-        // Those for writing first, so that they stay.
-        nodes.sort_unstable_by_key(|(node, writable)| (node.ino, !writable));
-        nodes.dedup_by_key(|(node, _)| node.ino);
-        nodes
-    }
-
     fn next(&self) -> Fh {
         Fh(self.next.fetch_add(1, Ordering::Relaxed))
     }

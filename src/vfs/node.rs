@@ -11,7 +11,7 @@
 //! it is that of the inode at hand, and two handles that differ are never one node.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
@@ -149,7 +149,12 @@ pub struct Node {
     /// The generation of the policy under which the kernel may have kept its listing; 0 if it has not.
     listed: AtomicU64,
     pub(super) data: Mutex<Data>,
+    /// How the kernel let programs have it past the daemon: what they mapped may outlive their open files.
+    bypassed: AtomicU8,
 }
+
+const BYPASSED: u8 = 1;
+const BYPASSED_FOR_WRITING: u8 = 2;
 
 /// How the open files of a node are read and written: the kernel refuses to mix the two.
 #[derive(Debug, Default)]
@@ -180,6 +185,7 @@ impl Node {
             opens: AtomicU32::new(0),
             listed: AtomicU64::new(0),
             data: Mutex::default(),
+            bypassed: AtomicU8::new(0),
         }
     }
 
@@ -198,6 +204,22 @@ impl Node {
         let mut descriptor = self.descriptor.lock();
         descriptor.used = true;
         descriptor.fd.clone()
+    }
+
+    /// Notes that a file of it is open past the daemon.
+    pub(super) fn bypasses(&self, writable: bool) {
+        let how = if writable {
+            BYPASSED | BYPASSED_FOR_WRITING
+        } else {
+            BYPASSED
+        };
+        self.bypassed.fetch_or(how, Ordering::AcqRel);
+    }
+
+    /// Tells whether a file of it was ever open past the daemon: in any way, or for writing.
+    pub(super) fn has_bypassed(&self, writable: bool) -> bool {
+        let how = if writable { BYPASSED_FOR_WRITING } else { BYPASSED };
+        self.bypassed.load(Ordering::Acquire) & how != 0
     }
 
     /// Where it was last found.

@@ -149,6 +149,16 @@ impl Nodes {
         }
     }
 
+    /// The nodes for which something holds, at some moment.
+    pub fn filter(&self, holds: impl Fn(&Node) -> bool) -> Vec<Arc<Node>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read();
+            found.extend(shard.values().flatten().filter(|node| holds(node)).cloned());
+        }
+        found
+    }
+
     /// All nodes, at some moment.
     pub fn all(&self) -> Vec<Arc<Node>> {
         self.shards

@@ -1,15 +1,17 @@
-//! What is open though its subject may no longer do with it what it was opened for.
+//! What programs hold past the daemon though the subject may no longer have it.
 //!
-//! The daemon refuses whatever of it reaches the daemon; what programs have mapped does not.
+//! What a program has mapped of a file whose data bypasses the daemon is its own, also after it closed the file: the
+//! kernel tells nobody when such a mapping ends. But it keeps the inode, and so the node, as long.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::filesystem::FileSystem;
 use super::ids::Ino;
 use super::locate::path_in;
+use super::node::Node;
 use crate::policy::{FolderPolicy, PlacePath, Right};
 
-/// A file that is open in a mount with more rights than its subject has.
+/// A file that was open past the daemon with more rights than the subject has now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Revoked {
     /// Where it is in its folder; `None` if that is not known any more.
@@ -19,31 +21,29 @@ pub struct Revoked {
 }
 
 impl FileSystem {
-    /// Tells whether any file of a folder is open.
-    pub fn has_open(&self, folder: &FolderPolicy) -> bool {
-        self.handles
-            .open_nodes()
-            .iter()
-            .any(|node| node.folder == folder.id)
+    /// Tells whether programs may hold something of a folder that was taken back from the subject.
+    pub fn may_be_held(&self, folder: &FolderPolicy) -> bool {
+        let bypassed = |node: &Node| node.folder == folder.id && node.has_bypassed(false);
+        let mut nodes = self.nodes.filter(bypassed).into_iter();
+        nodes.any(|node| self.is_readable_if_revoked(&node).is_some())
     }
 
-    /// The files of a folder that are open with more rights than the subject has now, by the inode numbers that
-    /// programs see. `folder` says where its places are, or were before the subject lost them.
-    pub fn revoked(&self, folder: &FolderPolicy) -> HashMap<u64, Revoked> {
-        let mut revoked = HashMap::new();
-        for (node, writable) in self.handles.open_for() {
-            if node.folder != folder.id {
-                continue;
-            }
-            let rights = self.rights_now(&node);
-            let readable = rights.contains(Right::Read);
-            if readable && (!writable || rights.contains(Right::Write)) {
-                continue;
-            }
-            let path = path_in(folder, &node);
-            let Ino(number) = node.ino;
-            revoked.insert(number, Revoked { path, readable });
+    /// What was taken back of the file with this inode number, as programs see it; `None` if nothing was. `folder`
+    /// says where its places are, or were before the subject lost them.
+    pub fn revoked(&self, folder: &FolderPolicy, inode: u64) -> Option<Revoked> {
+        let node = self.nodes.find(Ino(inode))?;
+        if node.folder != folder.id || !node.has_bypassed(false) {
+            return None;
         }
-        revoked
+        let readable = self.is_readable_if_revoked(&node)?;
+        let path = path_in(folder, &node);
+        Some(Revoked { path, readable })
+    }
+
+    fn is_readable_if_revoked(&self, node: &Arc<Node>) -> Option<bool> {
+        let rights = self.rights_now(node);
+        let readable = rights.contains(Right::Read);
+        let covered = readable && (rights.contains(Right::Write) || !node.has_bypassed(true));
+        (!covered).then_some(readable)
     }
 }

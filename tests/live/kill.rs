@@ -287,3 +287,19 @@ fn who_does_not_see_a_file_is_not_told_who_holds_it() {
     assert!(told.len() == 1 && told[0].contains("tests/two"), "{told:?}");
     assert!(programs.iter_mut().all(Program::lives));
 }
+
+#[test]
+fn where_no_data_bypasses_the_daemon_nobody_has_to_be_ended() {
+    let Some(world) = lent("may-kill = ['lft-olga']") else {
+        return;
+    };
+    world.ok(OLGA, "set tests revoke=strict");
+    let at = world.mount(BOB).join("tests/one");
+    let mut program = Program::start(BOB, &at, Mapped::Write);
+    assert_eq!(
+        notes(&world, OLGA, "unshare tests --with lft-bob --kill"),
+        [""; 0]
+    );
+    // It ends by itself when it touches what it has mapped.
+    assert!(program.lives());
+}

@@ -150,7 +150,10 @@ impl FileSystem {
         let route = self.route(seen, flags, &fd, passthrough);
         let (fd, backing) = match &route {
             // The daemon needs an open file of its own only now and then: see `OpenFile::fd`.
-            Route::Kernel(backing) => (None, Some(Arc::clone(backing))),
+            Route::Kernel(backing) => {
+                node.bypasses(writable);
+                (None, Some(Arc::clone(backing)))
+            }
             Route::Cached | Route::Daemon => (really.then_some(fd), None),
         };
         let file = OpenFile::new(
