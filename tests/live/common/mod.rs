@@ -33,10 +33,16 @@ pub const SOON: Duration = Duration::from_secs(2);
 
 /// Waits until an answer is as expected, for a change that was made behind the daemon's back.
 #[track_caller]
-pub fn soon<T: PartialEq<E> + std::fmt::Debug, E: std::fmt::Debug>(
-    mut answer: impl FnMut() -> T, expected: E,
+pub fn soon<T: PartialEq<E> + std::fmt::Debug, E: std::fmt::Debug>(answer: impl FnMut() -> T, expected: E) {
+    within(SOON, answer, expected);
+}
+
+/// Waits until an answer is as expected, which it has to be after that long.
+#[track_caller]
+pub fn within<T: PartialEq<E> + std::fmt::Debug, E: std::fmt::Debug>(
+    patience: Duration, mut answer: impl FnMut() -> T, expected: E,
 ) {
-    let deadline = Instant::now() + SOON;
+    let deadline = Instant::now() + patience;
     loop {
         let told = answer();
         if told == expected {
