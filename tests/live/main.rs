@@ -24,6 +24,7 @@ mod data;
 mod immediate;
 mod life;
 mod readme;
+mod revoking;
 mod table;
 mod tied;
 mod traces;

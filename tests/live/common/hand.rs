@@ -67,6 +67,11 @@ impl Hand {
         }
     }
 
+    /// Whether it can be told more.
+    pub fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
