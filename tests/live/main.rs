@@ -28,3 +28,4 @@ mod revoking;
 mod table;
 mod tied;
 mod traces;
+mod writes;
