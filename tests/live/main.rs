@@ -25,6 +25,7 @@ mod immediate;
 mod life;
 mod readme;
 mod revoking;
+mod shared_data;
 mod table;
 mod tied;
 mod traces;
