@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::common::hand::Hand;
-use crate::common::{BOB, CARA, ROOT, User, World, plant};
+use crate::common::{BOB, CARA, ROOT, User, World, plant, soon};
 
 /// A folder with two mounts, and the processes of two users in them and of one on the disk.
 struct Stage {
@@ -85,9 +85,9 @@ def found(path):
         ask("select count(distinct who || number) from rows"))
 "#;
 
-/// Two users write a database through two mounts at once, or all three do.
-fn database(mode: &str, writers: usize) {
-    const ROUNDS: usize = 60;
+/// Two users write a database through two mounts at once.
+fn database(mode: &str) {
+    const ROUNDS: usize = 80;
     let Some(mut stage) = Stage::new(&["room/"]) else {
         return;
     };
@@ -98,29 +98,24 @@ fn database(mode: &str, writers: usize) {
     let file = |at: &Path| at.join("room/database");
     let (_, at, hand) = &mut stage.hands[0];
     hand.must(&format!("begin({:?}, {mode:?})", file(at)));
-    stage.at_once(writers, |user, at| {
+    stage.at_once(2, |user, at| {
         format!("work({:?}, {:?}, {ROUNDS})", file(at), user.name)
     });
     for (user, at, hand) in &mut stage.hands {
         let found = hand.does(&format!("found({:?})", file(at)));
-        let all = writers * ROUNDS;
+        let all = 2 * ROUNDS;
         assert_eq!(found, format!("('ok', {all}, {all})"), "{}", user.name);
     }
 }
 
 #[test]
-fn a_database_with_a_rollback_journal_is_whole_after_two_mounts_and_the_disk_wrote_it_at_once() {
-    database("delete", 3);
+fn a_database_with_a_rollback_journal_is_whole_after_two_mounts_wrote_it_at_once() {
+    database("delete");
 }
 
 #[test]
 fn a_database_with_a_log_is_whole_after_two_mounts_wrote_it_at_once() {
-    database("wal", 2);
-}
-
-#[test]
-fn a_database_with_a_log_is_whole_after_two_mounts_and_the_disk_wrote_it_at_once() {
-    database("wal", 3);
+    database("wal");
 }
 
 const COUNTER: &str = r#"
@@ -145,10 +140,14 @@ fn what_is_read_under_a_lock_is_what_was_written_under_it_before() {
         "open({:?}, 'w').write('000000') and None",
         backing.join("counter")
     ));
-    stage.at_once(3, |_, at| format!("count({:?}, {ROUNDS})", at.join("counter")));
+    // On the disk it is the same, where data bypasses the daemon; else what it may be told late.
+    let writers = if stage.passes_through() { 3 } else { 2 };
+    stage.at_once(writers, |_, at| {
+        format!("count({:?}, {ROUNDS})", at.join("counter"))
+    });
     for (user, at, hand) in &mut stage.hands {
         let told = hand.does(&format!("open({:?}).read()", at.join("counter")));
-        assert_eq!(told, format!("{:06}", 3 * ROUNDS), "{}", user.name);
+        assert_eq!(told, format!("{:06}", writers * ROUNDS), "{}", user.name);
     }
 }
 
@@ -252,8 +251,8 @@ fn lines_appended_by_two_mounts_and_on_the_disk_are_all_there_and_whole() {
             ROUNDS,
             told.len()
         );
-        let size = hand.does(&format!("os.stat({:?}).st_size", at.join("log")));
-        assert_eq!(size, log.len().to_string(), "{}", user.name);
+        let size = format!("os.stat({:?}).st_size", at.join("log"));
+        soon(|| hand.does(&size), log.len().to_string());
     }
     assert_eq!(log.lines().count(), 3 * ROUNDS);
 }
