@@ -103,7 +103,7 @@ impl Place {
         let at = scratch.join("at").join(column.name());
         user.directory(&at)?;
         let (source, work) = if column.is_lendfs() {
-            let folder = daemon.folder(column.name(), &User::find(users, "owner")?, &user)?;
+            let folder = daemon.folder(column.name(), &user)?;
             (folder, at.join(column.name()).join(WORK))
         } else {
             let source = scratch.join("backing").join(column.name());
@@ -127,6 +127,15 @@ impl Place {
         })
     }
 
+    /// What the folder's owner calls it.
+    pub(crate) fn folder(&self) -> String {
+        self.column.name().into()
+    }
+
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.mounted
+    }
+
     /// The root of the folder as the disk has it.
     pub(crate) fn source(&self) -> &Path {
         &self.source
@@ -139,6 +148,13 @@ impl Place {
             Column::Lendfs | Column::Rules => daemon.mount(&self.user, &self.at, &[])?,
             Column::Readonly => daemon.mount(&self.user, &self.at, &["--read-only"])?,
         }
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// Like [`Place::mount`], for lendfs, without another program.
+    pub(crate) fn mount_by_socket(&mut self, daemon: &Daemon) -> Outcome<()> {
+        daemon.mount_by_socket(&self.user, &self.at, self.column == Column::Readonly)?;
         self.mounted = true;
         Ok(())
     }

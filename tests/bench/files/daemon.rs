@@ -3,9 +3,14 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command as Process, Stdio};
 
 use lendfs::backing;
+use lendfs::control::Command;
+use lendfs::control::answers::Said;
+use lendfs::control::client::Client;
+use lendfs::control::requests;
+use lendfs::control::wire::{Bytes, PlaceRef};
 use lendfs::policy::{LineKind, PlaceKind, PlacePath, Principal};
 use lendfs::store::{Anchor, By, Store};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,22 +18,27 @@ use serde_json::Value;
 
 use crate::Outcome;
 use crate::columns::{User, WORK, note_server};
+use crate::options::Options;
 
 /// A running daemon; ends with the value.
 pub(crate) struct Daemon {
     scratch: PathBuf,
     state: PathBuf,
     socket: PathBuf,
+    /// The login name of who owns all folders.
+    owner: String,
     child: Option<Child>,
 }
 
 impl Daemon {
     /// Starts one with its state and folders on the file system that is measured.
-    pub(crate) fn start(scratch: &Path, name: &str) -> Outcome<Self> {
+    pub(crate) fn start(options: &Options, name: &str) -> Outcome<Self> {
+        let scratch = options.scratch.as_path();
         let mut daemon = Self {
             scratch: scratch.into(),
             state: scratch.join("backing").join(format!("{name}-state")),
             socket: scratch.join(format!("{name}-socket")),
+            owner: format!("{}-owner", options.users),
             child: None,
         };
         daemon.begin()?;
@@ -40,7 +50,7 @@ impl Daemon {
             .append(true)
             .create(true)
             .open(self.scratch.join("log"))?;
-        let mut child = Command::new("setpriv")
+        let mut child = Process::new("setpriv")
             .args(["--pdeathsig", "TERM"])
             .arg(self.binary())
             .args(["daemon".as_ref(), "--state-dir".as_ref(), self.state.as_os_str()])
@@ -76,17 +86,13 @@ impl Daemon {
         self.child.as_ref().map(Child::id)
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     fn binary(&self) -> PathBuf {
         self.scratch.join("bin/lendfs")
     }
 
     /// Runs the command line on someone's behalf; it has to succeed. Tells what it printed.
     pub(crate) fn run(&self, user: &str, arguments: &[&str]) -> Outcome<String> {
-        let mut command = Command::new(self.binary());
+        let mut command = Process::new(self.binary());
         command.arg("--socket").arg(&self.socket);
         if user != "root" {
             command.args(["--user", user]);
@@ -107,15 +113,62 @@ impl Daemon {
         Ok(())
     }
 
-    /// Makes a managed folder that a user has in full. Tells where it lies.
-    pub(crate) fn folder(&self, name: &str, owner: &User, user: &User) -> Outcome<PathBuf> {
+    /// Mounts without starting the command line's program.
+    pub(crate) fn mount_by_socket(&self, user: &User, at: &Path, read_only: bool) -> Outcome<()> {
+        self.ask(
+            &user.name,
+            &requests::Mount {
+                at: Bytes::from(at.as_os_str().to_owned()),
+                read_only,
+                ceiling: None,
+                online: false,
+                admit_all: false,
+                default_permissions: false,
+                own: None,
+                strict: false,
+            },
+        )
+    }
+
+    /// Makes a rule of the owner's.
+    pub(crate) fn permit(&self, folder: &str, path: &str, user: &User, level: &str) -> Outcome<()> {
+        self.ask(
+            &self.owner,
+            &requests::Permit {
+                place: place(folder, path),
+                principal: user.name.clone(),
+                level: level.into(),
+            },
+        )
+    }
+
+    /// Takes it back.
+    pub(crate) fn unpermit(&self, folder: &str, path: &str, user: &User) -> Outcome<()> {
+        self.ask(
+            &self.owner,
+            &requests::Unpermit {
+                place: place(folder, path),
+                principal: user.name.clone(),
+            },
+        )
+    }
+
+    fn ask(&self, user: &str, request: &impl Command<Answer = Said>) -> Outcome<()> {
+        let client = Client {
+            socket: self.socket.clone(),
+            user: Some(user.into()),
+        };
+        client.call(request)?;
+        Ok(())
+    }
+
+    /// Makes a managed folder of the owner's that a user has in full. Tells where it lies.
+    pub(crate) fn folder(&self, name: &str, user: &User) -> Outcome<PathBuf> {
+        let owner = &self.owner;
         let before = self.folders()?;
-        self.run(&owner.name, &["create", name])?;
-        self.run(
-            &owner.name,
-            &["share", name, "--with", &user.name, "--as", "full"],
-        )?;
-        self.run(&user.name, &["accept", &format!("{}:{name}", owner.name)])?;
+        self.run(owner, &["create", name])?;
+        self.run(owner, &["share", name, "--with", &user.name, "--as", "full"])?;
+        self.run(&user.name, &["accept", &format!("{}:{name}", owner)])?;
         let mut new = self.folders()?;
         new.retain(|folder| !before.contains(folder));
         new.pop().ok_or_else(|| "the folder is not there".into())
@@ -173,6 +226,10 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.end();
     }
+}
+
+fn place(folder: &str, path: &str) -> PlaceRef {
+    PlaceRef::Named(Bytes(format!("{folder}/{path}").into_bytes()))
 }
 
 /// How many rules there are in the column of that name.

@@ -9,6 +9,7 @@ use clap::Parser;
 use crate::Outcome;
 use crate::columns::{Column, Place};
 use crate::daemon::Daemon;
+use crate::figures::{self, Figure};
 use crate::inputs;
 use crate::options::{Options, matches};
 use crate::report;
@@ -30,24 +31,37 @@ pub(crate) struct Cell {
 /// All cells, by the name of the row and the column.
 pub(crate) type Cells = BTreeMap<(&'static str, Column), Cell>;
 
+/// All that was measured.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) cells: Cells,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// The names and titles of all that can be measured.
+fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let rows = works()
+        .flat_map(|work| work.rows)
+        .map(|row| (row.name, row.title));
+    rows.chain(figures::KINDS.iter().map(|kind| (kind.name, kind.title)))
+}
+
 pub(crate) fn main() -> Outcome<()> {
     let options = Options::parse();
     if options.list {
-        for row in works().flat_map(|work| work.rows) {
-            println!("{:<16}{}", row.name, row.title);
+        for (name, title) in names() {
+            println!("{name:<16}{title}");
         }
         return Ok(());
     }
-    if let Some(unknown) = options.rows.iter().find(|pattern| {
-        !works()
-            .flat_map(|work| work.rows)
-            .any(|row| matches(pattern, row.name))
-    }) {
+    let unknown = |pattern: &&String| !names().any(|(name, _)| matches(pattern, name));
+    if let Some(unknown) = options.rows.iter().find(unknown) {
         return Err(format!("there is no row {unknown}; --list tells the rows").into());
     }
     let scale = Scale::new(options.quick);
-    let cells = measure(&options, scale)?;
-    report::print(&options, scale, &cells)
+    let mut results = measure(&options, scale)?;
+    results.figures.extend(figures::of_new_daemons(&options, scale)?);
+    report::print(&options, scale, &results)
 }
 
 /// Whether a work is done in a column.
@@ -55,7 +69,7 @@ fn is_for(work: &Work, column: Column) -> bool {
     work.reads_only || column != Column::Readonly
 }
 
-fn measure(options: &Options, scale: Scale) -> Outcome<Cells> {
+fn measure(options: &Options, scale: Scale) -> Outcome<Results> {
     let scratch = options.scratch.as_path();
     let wanted: Vec<(usize, &Work)> = works()
         .enumerate()
@@ -64,7 +78,7 @@ fn measure(options: &Options, scale: Scale) -> Outcome<Cells> {
     let columns = Column::ALL
         .into_iter()
         .filter(|&column| options.wants_column(column));
-    let mut daemon = Daemon::start(scratch, "main")?;
+    let mut daemon = Daemon::start(options, "main")?;
     let mut places = columns
         .map(|column| Place::make(column, scratch, &options.users, &daemon))
         .collect::<Outcome<Vec<_>>>()?;
@@ -78,7 +92,7 @@ fn measure(options: &Options, scale: Scale) -> Outcome<Cells> {
     for place in &mut places {
         place.mount(scratch, &daemon)?;
     }
-    let mut cells = Cells::new();
+    let mut results = Results::default();
     for (number, work) in wanted {
         eprintln!(
             "{} ...",
@@ -100,15 +114,16 @@ fn measure(options: &Options, scale: Scale) -> Outcome<Cells> {
                     place.unmount(&daemon)?;
                     place.mount(scratch, &daemon)?;
                 }
-                run_once(number, work, place, &daemon, options, scale, &mut cells)?;
+                run_once(number, work, place, &daemon, options, scale, &mut results.cells)?;
             }
         }
     }
+    results.figures = figures::of_places(options, &mut places, &daemon)?;
     for place in &mut places {
         place.unmount(&daemon)?;
     }
     daemon.end()?;
-    Ok(cells)
+    Ok(results)
 }
 
 fn run_once(

@@ -4,22 +4,89 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::columns::Column;
-use crate::measure::{Cell, Cells};
+use crate::figures::Figure;
+use crate::measure::{Cell, Cells, Results};
 use crate::options::Options;
+use crate::results::{RESULTS, results_page};
 use crate::row::{Row, Scale};
 use crate::statistics::{median, spread};
 use crate::works::works;
 
-pub(crate) fn print(options: &Options, scale: Scale, cells: &Cells) -> Outcome<()> {
+pub(crate) fn print(options: &Options, scale: Scale, results: &Results) -> Outcome<()> {
+    let page = page(options, scale, results);
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&data(options, scale, cells))?);
-        return Ok(());
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&data(options, scale, results))?
+        );
+    } else {
+        print!("{page}");
     }
-    print!("{}", table(options, cells));
-    if options.requests {
-        print!("\n{}", requests(options, cells));
+    let whole = options.rows.is_empty() && options.columns.is_empty() && !options.quick;
+    if options.write || (whole && !options.no_write) {
+        std::fs::write(RESULTS, results_page(options, &page)?)?;
+        eprintln!("written: {RESULTS}");
     }
     Ok(())
+}
+
+/// All tables.
+fn page(options: &Options, scale: Scale, results: &Results) -> String {
+    let mut parts = Vec::new();
+    if !results.cells.is_empty() {
+        parts.push(table(options, &results.cells));
+    }
+    if !results.figures.is_empty() {
+        parts.push(figures(&results.figures));
+    }
+    if options.requests && !results.cells.is_empty() {
+        parts.push(requests(options, &results.cells));
+    }
+    parts.push(inputs(options, scale));
+    parts.join("\n")
+}
+
+fn inputs(options: &Options, scale: Scale) -> String {
+    format!(
+        "Medians of {} rounds; ± is half of the distance between their quartiles. Bare: the time of one operation; the \
+         others: how many times\nas long. Inputs: {} files found, unpacked and removed, {} in the repository, {} \
+         compiled, {} MiB read and written. On {}.\n",
+        options.rounds(),
+        scale.tree,
+        scale.repository,
+        scale.sources,
+        scale.large,
+        options.filesystem,
+    )
+}
+
+fn figures(figures: &[Figure]) -> String {
+    let mut lines = vec![["", "", "", "aim"].map(String::from).to_vec()];
+    for figure in figures {
+        let spread = spread(&figure.values) * 100.0;
+        let noise = if figure.values.len() > 1 && spread.is_finite() {
+            format!(" ±{spread:.0}%")
+        } else {
+            String::new()
+        };
+        let value = median(&figure.values);
+        lines.push(vec![
+            figure.row.to_owned(),
+            figure.what.clone(),
+            format!("{} {}{noise}", short(value), figure.unit),
+            figure.aim.map(short).unwrap_or_default(),
+        ]);
+    }
+    align(&lines)
+}
+
+/// With no more digits than tell something.
+fn short(value: f64) -> String {
+    match value {
+        value if value.fract() == 0.0 || value >= 100.0 => format!("{value:.0}"),
+        value if value >= 1.0 => format!("{value:.1}"),
+        value => format!("{value:.3}"),
+    }
 }
 
 fn rows(options: &Options) -> impl Iterator<Item = &'static Row> {
@@ -158,7 +225,8 @@ fn each(cell: &Cell) -> impl Iterator<Item = (&String, f64)> {
     kinds.into_iter()
 }
 
-fn data(options: &Options, scale: Scale, cells: &Cells) -> Value {
+fn data(options: &Options, scale: Scale, results: &Results) -> Value {
+    let cells = &results.cells;
     let rows: Vec<Value> = rows(options)
         .map(|row| {
             let columns: serde_json::Map<String, Value> = Column::ALL
@@ -180,5 +248,14 @@ fn data(options: &Options, scale: Scale, cells: &Cells) -> Value {
                 "aim_readonly": row.aim_read_only, "columns": columns })
         })
         .collect();
-    json!({ "quick": scale.quick, "rounds": options.rounds(), "filesystem": options.filesystem, "rows": rows })
+    let figures: Vec<Value> = results
+        .figures
+        .iter()
+        .map(|figure| {
+            json!({ "name": figure.row, "what": figure.what, "unit": figure.unit, "aim": figure.aim,
+                "values": figure.values, "median": median(&figure.values) })
+        })
+        .collect();
+    json!({ "quick": scale.quick, "rounds": options.rounds(), "filesystem": options.filesystem, "rows": rows,
+        "figures": figures })
 }

@@ -53,6 +53,8 @@ pub(crate) struct Scale {
     pub(crate) blocks: usize,
     /// How many transactions the database commits.
     pub(crate) transactions: usize,
+    /// How many names a mount has looked at when the policy changes.
+    pub(crate) names: usize,
     /// How many mounts are up at once.
     pub(crate) mounts: usize,
 }
@@ -70,6 +72,7 @@ impl Scale {
                 files: 1_000,
                 blocks: 10_000,
                 transactions: 100,
+                names: 10_000,
                 mounts: 100,
             }
         } else {
@@ -83,6 +86,7 @@ impl Scale {
                 files: 4_000,
                 blocks: 40_000,
                 transactions: 400,
+                names: 100_000,
                 mounts: 1_000,
             }
         }
