@@ -1,5 +1,7 @@
 //! The answers. Field names are relied on by scripts.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A command was carried out.
@@ -210,6 +212,9 @@ pub struct Status {
     pub mounts: usize,
     /// The folders whose backing directory is not there, as `OWNER:NAME`.
     pub lost: Vec<String>,
+    /// How many requests the kernel has made of all mounts since the start, by opcode. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<BTreeMap<String, u64>>,
 }
 
 /// Something that was looked at.

@@ -23,6 +23,7 @@ use convert::{
 };
 
 use super::authorize::take_asked;
+use super::counters::Opcode;
 use super::error::Result;
 use super::filesystem::{FileSystem, Kernel};
 use super::ids::{Fh, Ino};
@@ -47,7 +48,16 @@ impl Kernel for Notifier {
     }
 }
 
+/// A request that is being served. To be made first of all in a method, so that it ends after the reply.
+struct Served;
+
 impl Adapter {
+    /// Begins to serve a request.
+    fn begin(&self, opcode: Opcode) -> Served {
+        self.0.requests.count(opcode);
+        Served
+    }
+
     /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
     fn run<T>(&self, operation: impl FnOnce(&FileSystem) -> Result<T>) -> std::result::Result<T, Errno> {
         take_asked();
@@ -80,14 +90,17 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _request = self.begin(Opcode::Lookup);
         reply_entry(reply, self.run(|fs| fs.lookup(Ino(parent.0), name.as_bytes())));
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        let _request = self.begin(Opcode::Forget);
         self.0.forget(Ino(ino.0), nlookup);
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let _request = self.begin(Opcode::Getattr);
         reply_attr(
             reply,
             self.run(|fs| fs.getattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)))),
@@ -100,6 +113,7 @@ impl Filesystem for Adapter {
         fh: Option<FileHandle>, _crtime: Option<SystemTime>, _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>, _flags: Option<BsdFileFlags>, reply: ReplyAttr,
     ) {
+        let _request = self.begin(Opcode::Setattr);
         let set = SetAttr {
             mode,
             uid,
@@ -115,6 +129,7 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        let _request = self.begin(Opcode::Readlink);
         reply_data(reply, self.run(|fs| fs.readlink(Ino(ino.0))));
     }
 
@@ -122,11 +137,13 @@ impl Filesystem for Adapter {
         &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, rdev: u32,
         reply: ReplyEntry,
     ) {
+        let _request = self.begin(Opcode::Mknod);
         let made = self.run(|fs| fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev));
         reply_entry(reply, made);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let _request = self.begin(Opcode::Mkdir);
         reply_entry(
             reply,
             self.run(|fs| fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)),
@@ -134,14 +151,17 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Unlink);
         reply_empty(reply, self.run(|fs| fs.unlink(Ino(parent.0), name.as_bytes())));
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Rmdir);
         reply_empty(reply, self.run(|fs| fs.rmdir(Ino(parent.0), name.as_bytes())));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let _request = self.begin(Opcode::Symlink);
         let content = target.as_os_str().as_bytes();
         let made = self.run(|fs| fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content));
         reply_entry(reply, made);
@@ -151,6 +171,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
         flags: RenameFlags, reply: ReplyEmpty,
     ) {
+        let _request = self.begin(Opcode::Rename);
         let renamed = self.run(|fs| {
             fs.rename(
                 (Ino(parent.0), name.as_bytes()),
@@ -166,6 +187,7 @@ impl Filesystem for Adapter {
     }
 
     fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let _request = self.begin(Opcode::Link);
         reply_entry(
             reply,
             self.run(|fs| fs.link(Ino(ino.0), Ino(newparent.0), newname.as_bytes())),
@@ -173,6 +195,7 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _request = self.begin(Opcode::Open);
         match self.run(|fs| fs.open(Ino(ino.0), flags.0)) {
             Ok(fh) => reply.opened(FileHandle(fh.0), open_flags(flags.0)),
             Err(errno) => reply.error(errno),
@@ -183,6 +206,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
         _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
+        let _request = self.begin(Opcode::Read);
         reply_data(reply, self.run(|fs| fs.read(Fh(fh.0), offset, size)));
     }
 
@@ -190,10 +214,12 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
         _write_flags: WriteFlags, flags: OpenFlags, _lock_owner: Option<LockOwner>, reply: ReplyWrite,
     ) {
+        let _request = self.begin(Opcode::Write);
         reply_write(reply, self.run(|fs| fs.write(Fh(fh.0), offset, data, flags.0)));
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Flush);
         let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
         reply_empty(reply, flushed.map_err(|error| to_errno(&error)));
     }
@@ -202,16 +228,19 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags,
         lock_owner: Option<LockOwner>, _flush: bool, reply: ReplyEmpty,
     ) {
+        let _request = self.begin(Opcode::Release);
         self.0
             .release(Fh(fh.0), lock_owner.map(|owner| super::ids::LockOwner(owner.0)));
         reply.ok();
     }
 
     fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Fsync);
         reply_empty(reply, self.run(|fs| fs.fsync(Fh(fh.0), datasync)));
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _request = self.begin(Opcode::Opendir);
         match self.run(|fs| fs.opendir(Ino(ino.0))) {
             Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno),
@@ -219,6 +248,7 @@ impl Filesystem for Adapter {
     }
 
     fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let _request = self.begin(Opcode::Readdir);
         let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, false, &mut Names(&mut reply)));
         match told {
             Ok(()) => reply.ok(),
@@ -229,6 +259,7 @@ impl Filesystem for Adapter {
     fn readdirplus(
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus,
     ) {
+        let _request = self.begin(Opcode::Readdirplus);
         let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, true, &mut Entries(&mut reply)));
         match told {
             Ok(()) => reply.ok(),
@@ -239,15 +270,18 @@ impl Filesystem for Adapter {
     fn releasedir(
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty,
     ) {
+        let _request = self.begin(Opcode::Releasedir);
         self.0.releasedir(Fh(fh.0));
         reply.ok();
     }
 
     fn fsyncdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, datasync: bool, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Fsyncdir);
         reply_empty(reply, self.run(|fs| fs.fsyncdir(Fh(fh.0), datasync)));
     }
 
     fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let _request = self.begin(Opcode::Statfs);
         match self.run(|fs| fs.statfs(Ino(ino.0))) {
             Ok(stat) => reply.statfs(
                 stat.blocks,
@@ -267,6 +301,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
         reply: ReplyEmpty,
     ) {
+        let _request = self.begin(Opcode::Setxattr);
         let flags = SetXattr {
             create: flags & libc::XATTR_CREATE != 0,
             replace: flags & libc::XATTR_REPLACE != 0,
@@ -278,6 +313,7 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _request = self.begin(Opcode::Getxattr);
         reply_xattr(
             reply,
             size,
@@ -286,14 +322,17 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _request = self.begin(Opcode::Listxattr);
         reply_xattr(reply, size, self.run(|fs| fs.listxattr(Ino(ino.0))));
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Removexattr);
         reply_empty(reply, self.run(|fs| fs.removexattr(Ino(ino.0), name.as_bytes())));
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        let _request = self.begin(Opcode::Access);
         let mask = AccessMask {
             read: mask.contains(AccessFlags::R_OK),
             write: mask.contains(AccessFlags::W_OK),
@@ -306,6 +345,7 @@ impl Filesystem for Adapter {
         &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, flags: i32,
         reply: ReplyCreate,
     ) {
+        let _request = self.begin(Opcode::Create);
         match self.run(|fs| fs.create(caller(req), Ino(parent.0), name.as_bytes(), mode, flags)) {
             Ok((entry, fh)) => reply.created(
                 &ASK,
@@ -322,6 +362,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, start: u64, end: u64,
         typ: i32, _pid: u32, reply: ReplyLock,
     ) {
+        let _request = self.begin(Opcode::Getlk);
         let found = to_lock(typ, start, end)
             .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), super::ids::LockOwner(lock_owner.0), lock)));
         match found {
@@ -336,6 +377,7 @@ impl Filesystem for Adapter {
         &self, req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, start: u64, end: u64,
         typ: i32, _pid: u32, sleep: bool, reply: ReplyEmpty,
     ) {
+        let _request = self.begin(Opcode::Setlk);
         let lock = match to_lock(typ, start, end) {
             Ok(lock) => lock,
             Err(errno) => return reply.error(errno),
@@ -346,6 +388,7 @@ impl Filesystem for Adapter {
     }
 
     fn bmap(&self, _req: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
+        let _request = self.begin(Opcode::Bmap);
         reply.error(Errno::ENOSYS);
     }
 
@@ -353,6 +396,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _flags: IoctlFlags, _cmd: u32,
         _in_data: &[u8], _out_size: u32, reply: ReplyIoctl,
     ) {
+        let _request = self.begin(Opcode::Ioctl);
         reply.error(Errno::ENOTTY);
     }
 
@@ -360,6 +404,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _ph: PollNotifier, _events: PollEvents,
         _flags: PollFlags, reply: ReplyPoll,
     ) {
+        let _request = self.begin(Opcode::Poll);
         // The kernel answers for regular files by itself from then on.
         reply.error(Errno::ENOSYS);
     }
@@ -368,12 +413,14 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, length: u64, mode: i32,
         reply: ReplyEmpty,
     ) {
+        let _request = self.begin(Opcode::Fallocate);
         reply_empty(reply, self.run(|fs| fs.fallocate(Fh(fh.0), mode, offset, length)));
     }
 
     fn lseek(
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek,
     ) {
+        let _request = self.begin(Opcode::Lseek);
         let whence = match whence {
             libc::SEEK_DATA => Whence::Data,
             libc::SEEK_HOLE => Whence::Hole,
@@ -389,6 +436,7 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, _ino_out: INodeNo,
         fh_out: FileHandle, offset_out: u64, len: u64, _flags: CopyFileRangeFlags, reply: ReplyWrite,
     ) {
+        let _request = self.begin(Opcode::CopyFileRange);
         let copied =
             self.run(|fs| fs.copy_file_range((Fh(fh_in.0), offset_in), (Fh(fh_out.0), offset_out), len));
         reply_write(reply, copied);

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::authorize::take_asked;
+use super::counters::Counter;
 use super::error::{Error, Result};
 use super::handles::Handles;
 use super::ids::Ino;
@@ -54,6 +55,7 @@ pub struct FileSystem {
     pub(super) nodes: Nodes,
     pub(super) handles: Handles,
     pub(super) waiters: Waiters,
+    pub(super) requests: Counter,
     pub(super) mounted: SystemTime,
     pub(super) kernel: OnceLock<Box<dyn Kernel>>,
     view: ArcSwap<View>,
@@ -100,6 +102,7 @@ impl FileSystem {
             nodes: Nodes::default(),
             handles: Handles::new(shared.files_of_a_mount),
             waiters: Waiters::default(),
+            requests: shared.counters.join(),
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, None)),

@@ -14,6 +14,7 @@ pub mod adapter;
 pub mod attr;
 mod authorize;
 pub mod backing;
+mod counters;
 mod descriptors;
 pub mod error;
 pub mod filesystem;

@@ -4,7 +4,7 @@
 //! snapshot of the store) or from the file system itself (what a line is tied to was moved or removed), and hold
 //! in every mount before the call that published them returns.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::backing::Backing;
+use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
 use super::invalidate::Invalidator;
@@ -38,6 +39,7 @@ pub struct Shared {
     mounts: Mutex<Vec<Weak<FileSystem>>>,
     invalidator: Invalidator,
     pub(super) descriptors: Descriptors,
+    pub(super) counters: Arc<Counters>,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
 }
@@ -65,6 +67,7 @@ impl Shared {
             mounts: Mutex::default(),
             invalidator: Invalidator::start(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
+            counters: Arc::default(),
             files_of_a_mount: files / 4,
         })
     }
@@ -137,6 +140,11 @@ impl Shared {
     /// The published policy.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.published.load().snapshot)
+    }
+
+    /// How many requests the kernel has made of all mounts, by opcode.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.counters.sum()
     }
 
     /// The generation of what is published.

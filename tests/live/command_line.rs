@@ -270,6 +270,29 @@ fn with_a_folder_goes_all_that_its_owner_had() {
 }
 
 #[test]
+fn root_is_told_how_many_requests_the_kernel_makes() {
+    let Some(world) = World::new() else { return };
+    world.folder("tests");
+    let at = world.mount(OLGA).join("tests");
+    let of = |opcode: &str| {
+        let count = &world.json(ROOT, "status")["requests"][opcode];
+        count.as_u64().unwrap_or_default()
+    };
+    let before = of("mkdir");
+    OLGA.run(|| {
+        for number in 0..10 {
+            std::fs::create_dir(at.join(number.to_string())).unwrap();
+        }
+    });
+    assert_eq!(of("mkdir") - before, 10);
+    assert!(of("lookup") > 0);
+    assert!(world.json(OLGA, "status").get("requests").is_none());
+    // What was counted stays when the mount goes.
+    world.ok(OLGA, &format!("umount {}", at.parent().unwrap().display()));
+    assert_eq!(of("mkdir"), before + 10);
+}
+
+#[test]
 fn how_it_runs_is_told_to_scripts_too() {
     let Some(world) = World::new() else { return };
     world.folder("tests");

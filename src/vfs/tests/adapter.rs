@@ -62,6 +62,23 @@ fn every_request_that_the_kernel_can_make_is_judged() {
 }
 
 #[test]
+fn every_request_is_counted_as_what_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/vfs/adapter.rs");
+    let ours = methods(
+        &std::fs::read_to_string(path).unwrap(),
+        "impl Filesystem for Adapter",
+    );
+    for (name, body) in ours.iter().filter(|(name, _)| *name != "init") {
+        let opcode: String = name
+            .split('_')
+            .map(|word| word[..1].to_uppercase() + &word[1..])
+            .collect();
+        let first = format!("{{\n        let _request = self.begin(Opcode::{opcode});\n");
+        assert!(body.contains(&first), "{name} does not begin with its opcode");
+    }
+}
+
+#[test]
 fn what_is_refused_always_does_nothing_else() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/vfs/adapter.rs");
     let ours = methods(
