@@ -21,6 +21,7 @@ mod data;
 mod handle;
 mod lock;
 mod mount;
+mod thread;
 mod xattr;
 
 pub use change::{
@@ -39,4 +40,5 @@ pub use process::{
     clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory, signal_pending,
 };
 pub use stat::{FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
+pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

@@ -27,6 +27,7 @@ pub mod mount;
 pub mod node;
 pub mod nodes;
 pub mod ops;
+mod pool;
 pub mod shared;
 pub mod steward;
 mod verify;

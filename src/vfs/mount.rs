@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use super::adapter::{Adapter, Notifier};
 use super::filesystem::{FileSystem, Options};
+use super::pool::Pool;
 use super::shared::Shared;
 use super::view::Viewer;
 use crate::backing::{self, FuseMountOptions, Mounted};
@@ -43,9 +44,6 @@ pub struct Mount {
     server: Option<JoinHandle<io::Result<()>>>,
 }
 
-/// How many requests of one mount are served at a time.
-const WORKERS: usize = 4;
-
 impl Mount {
     /// Mounts and begins to serve.
     ///
@@ -81,7 +79,7 @@ impl Mount {
                 read_only: request.read_only,
             },
         )?;
-        let server = serve(&filesystem, device)?;
+        let server = serve(&filesystem, device, shared)?;
         Ok(Self {
             mounted,
             server: Some(server),
@@ -122,10 +120,14 @@ impl Drop for Mount {
     }
 }
 
-fn serve(filesystem: &Arc<FileSystem>, device: OwnedFd) -> io::Result<JoinHandle<io::Result<()>>> {
+/// Serves with one worker; there are more when there is more to do.
+fn serve(
+    filesystem: &Arc<FileSystem>, device: OwnedFd, shared: &Shared,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut config = fuser::Config::default();
-    config.n_threads = Some(WORKERS);
-    let adapter = Adapter(Arc::clone(filesystem));
+    config.n_threads = Some(1);
+    let pool = Pool::new(filesystem, device.try_clone()?, shared.pacing.pacer());
+    let adapter = Adapter(Arc::clone(filesystem), pool.first());
     let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
     let _ = filesystem.kernel.set(Box::new(Notifier(session.notifier())));
     std::thread::Builder::new()

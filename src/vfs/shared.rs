@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
 use super::invalidate::Invalidator;
+use super::pool::Pacing;
 use super::steward::Steward;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
 
@@ -40,6 +41,7 @@ pub struct Shared {
     invalidator: Invalidator,
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
+    pub(super) pacing: Pacing,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
 }
@@ -68,6 +70,7 @@ impl Shared {
             invalidator: Invalidator::start(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
+            pacing: Pacing::start(),
             files_of_a_mount: files / 4,
         })
     }
@@ -145,6 +148,11 @@ impl Shared {
     /// How many requests the kernel has made of all mounts, by opcode.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.counters.sum()
+    }
+
+    /// How many threads serve requests.
+    pub fn workers(&self) -> usize {
+        self.pacing.pacer().workers()
     }
 
     /// The generation of what is published.

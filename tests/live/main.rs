@@ -23,5 +23,6 @@ mod immediate;
 mod life;
 mod readme;
 mod table;
+mod threads;
 mod tied;
 mod traces;

@@ -2,7 +2,7 @@
 //! mount does to another; where a way that leads nowhere ends.
 
 mod adapter;
-mod bench;
+pub(super) mod bench;
 mod corridors;
 mod moved;
 mod questions;
