@@ -23,6 +23,7 @@ mod handle;
 mod lock;
 mod mount;
 mod notify;
+mod thread;
 mod xattr;
 
 pub use change::{
@@ -43,4 +44,5 @@ pub use process::{
     clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory, signal_pending,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
+pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

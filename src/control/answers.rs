@@ -217,6 +217,9 @@ pub struct Status {
     /// How many requests the kernel has made of all mounts since the start, by opcode. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<BTreeMap<String, u64>>,
+    /// How many threads serve these, all mounts together. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
 }
 
 /// Something that was looked at.

@@ -83,6 +83,7 @@ impl Run for requests::Status {
             lost,
             // How busy the others are is none of a user's business.
             requests: caller.is_root().then(|| core.shared.requests()),
+            workers: caller.is_root().then(|| core.shared.workers()),
         })
     }
 }

@@ -33,6 +33,7 @@ use super::filesystem::FileSystem;
 use super::ids::{Fh, Ino};
 use super::kernel::{Features, Passthrough};
 use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
+use super::pool::{Seat, Served};
 
 /// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
 const MAX_WRITE: u32 = 1 << 20;
@@ -40,7 +41,7 @@ const MAX_WRITE: u32 = 1 << 20;
 const EPOCH: Version = Version(7, 44);
 
 /// The file system as fuser drives it.
-pub struct Adapter(pub Arc<FileSystem>);
+pub(super) struct Adapter(pub Arc<FileSystem>, pub Arc<Seat>);
 
 impl Passthrough for ReplyOpen {
     fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
@@ -54,14 +55,14 @@ impl Passthrough for ReplyCreate {
     }
 }
 
-/// A request that is being served. To be made first of all in a method, so that it ends after the reply.
-struct Served;
-
 impl Adapter {
-    /// Begins to serve a request.
-    fn begin(&self, opcode: Opcode) -> Served {
-        self.0.requests.count(opcode);
-        Served
+    /// Begins to serve a request: the first that each method does.
+    fn begin(&self, opcode: Opcode) -> Served<'_> {
+        let served = self.1.begin();
+        if !served.is_greeting() {
+            self.0.requests.count(opcode);
+        }
+        served
     }
 
     /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
@@ -80,6 +81,10 @@ impl Adapter {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        if !self.1.is_first() {
+            // What is agreed with the kernel is agreed already.
+            return Ok(());
+        }
         let wanted = InitFlags::FUSE_POSIX_LOCKS
             | InitFlags::FUSE_FLOCK_LOCKS
             | InitFlags::FUSE_DO_READDIRPLUS
@@ -413,7 +418,11 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let owner = super::ids::LockOwner(lock_owner.0);
-        let done = move |outcome: Result<()>| reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
+        let owed = self.1.owe();
+        let done = move |outcome: Result<()>| {
+            reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
+            drop(owed);
+        };
         self.0.setlk(caller(req), Fh(fh.0), owner, lock, sleep, done);
     }
 

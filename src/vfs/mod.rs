@@ -31,6 +31,7 @@ pub mod mount;
 pub mod node;
 pub mod nodes;
 pub mod ops;
+mod pool;
 pub mod revoke;
 pub mod shared;
 pub mod steward;

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use super::adapter::{Adapter, Notifier};
 use super::filesystem::{FileSystem, Options};
+use super::pool::Pool;
 use super::shared::Shared;
 use super::view::Viewer;
 use crate::backing::{self, Device, FuseMountOptions, Mounted};
@@ -41,9 +42,6 @@ pub struct Mount {
     server: Option<JoinHandle<io::Result<()>>>,
     filesystem: Arc<FileSystem>,
 }
-
-/// How many requests of one mount are served at a time.
-const WORKERS: usize = 4;
 
 impl Mount {
     /// Mounts and begins to serve.
@@ -81,7 +79,7 @@ impl Mount {
                 read_only: request.read_only,
             },
         )?;
-        let server = serve(&filesystem, device)?;
+        let server = serve(&filesystem, device, shared)?;
         Ok(Self {
             mounted,
             server: Some(server),
@@ -133,11 +131,15 @@ impl Drop for Mount {
     }
 }
 
-fn serve(filesystem: &Arc<FileSystem>, device: OwnedFd) -> io::Result<JoinHandle<io::Result<()>>> {
+/// Serves with one worker; there are more when there is more to do.
+fn serve(
+    filesystem: &Arc<FileSystem>, device: OwnedFd, shared: &Shared,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut config = fuser::Config::default();
-    config.n_threads = Some(WORKERS);
-    let adapter = Adapter(Arc::clone(filesystem));
+    config.n_threads = Some(1);
     let own = device.try_clone()?;
+    let pool = Pool::new(filesystem, device.try_clone()?, shared.pacing.pacer());
+    let adapter = Adapter(Arc::clone(filesystem), pool.first());
     let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
     let _ = filesystem
         .kernel

@@ -18,6 +18,7 @@ use super::filesystem::FileSystem;
 use super::ids::MountId;
 use super::invalidate::Invalidator;
 use super::leases::Leases;
+use super::pool::Pacing;
 use super::steward::Steward;
 use super::writers::Writers;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
@@ -63,6 +64,7 @@ pub struct Shared {
     invalidator: Invalidator,
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
+    pub(super) pacing: Pacing,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
 }
@@ -94,6 +96,7 @@ impl Shared {
             invalidator: Invalidator::start(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
+            pacing: Pacing::start(),
             files_of_a_mount: files / 4,
         })
     }
@@ -178,6 +181,11 @@ impl Shared {
     /// How many requests the kernel has made of all mounts, by opcode.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.counters.sum()
+    }
+
+    /// How many threads serve requests.
+    pub fn workers(&self) -> usize {
+        self.pacing.pacer().workers()
     }
 
     /// The generation of what is published.

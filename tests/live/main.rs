@@ -28,6 +28,7 @@ mod readme;
 mod revoking;
 mod shared_data;
 mod table;
+mod threads;
 mod tied;
 mod traces;
 mod writes;

@@ -1,5 +1,7 @@
 //! The kernel, called directly. Each function is one system call, with the lengths and pointers right.
 
+pub(super) mod thread;
+
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;

@@ -32,8 +32,8 @@ pub(super) const CALLER: Caller = Caller {
 
 /// The folder is called `tests`. In it are `file`, `other`, `sub/` and `link`; `file` and `other` are open for
 /// reading and writing, and the folder is open as a directory.
-pub(super) struct Bench {
-    pub(super) filesystem: Arc<FileSystem>,
+pub(in crate::vfs) struct Bench {
+    pub(in crate::vfs) filesystem: Arc<FileSystem>,
     pub(super) folder: Ino,
     pub(super) file: Ino,
     pub(super) link: Ino,
@@ -59,7 +59,7 @@ impl Steward for Agreeable {
 }
 
 impl Bench {
-    pub(super) fn new() -> Self {
+    pub(in crate::vfs) fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let inside = |name: &str| -> PathBuf { scratch.path().join(name) };
         std::fs::write(inside("file"), "content").unwrap();

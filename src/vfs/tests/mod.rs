@@ -2,7 +2,7 @@
 //! mount does to another; where a way that leads nowhere ends; which inode a node is.
 
 mod adapter;
-mod bench;
+pub(super) mod bench;
 mod corridors;
 mod identity;
 mod moved;

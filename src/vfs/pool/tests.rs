@@ -1,0 +1,166 @@
+//! The pool on a device that is a socket, with the test as the kernel.
+
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair};
+use nix::sys::time::TimeVal;
+
+use super::{Pacing, Pool, Seat};
+use crate::backing::unreadable;
+use crate::vfs::tests::bench::Bench;
+
+const FUSE_GETATTR: u32 = 3;
+
+struct Kernel {
+    socket: OwnedFd,
+    pool: Arc<Pool>,
+    unreadable: OwnedFd,
+    _pacing: Pacing,
+    _bench: Bench,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let pacing = Pacing::start();
+        let (socket, device) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::new(20, 0)).unwrap();
+        Self {
+            socket,
+            pool: Pool::new(&bench.filesystem, device, pacing.pacer()),
+            unreadable: unreadable().unwrap(),
+            _pacing: pacing,
+            _bench: bench,
+        }
+    }
+
+    /// Asks for the attributes of the top directory.
+    fn ask(&self, unique: u64) {
+        let mut message = [0_u8; 56];
+        message[..4].copy_from_slice(&56_u32.to_ne_bytes());
+        message[4..8].copy_from_slice(&FUSE_GETATTR.to_ne_bytes());
+        message[8..16].copy_from_slice(&unique.to_ne_bytes());
+        message[16..24].copy_from_slice(&1_u64.to_ne_bytes());
+        send(self.socket.as_raw_fd(), &message, MsgFlags::empty()).unwrap();
+    }
+
+    /// The request that was answered, which has to be a success.
+    fn answered(&self) -> u64 {
+        let mut message = [0; 512];
+        let length = recv(self.socket.as_raw_fd(), &mut message, MsgFlags::empty()).expect("an answer");
+        assert_eq!(length, 16 + 104, "struct fuse_out_header and fuse_attr_out");
+        assert_eq!(message[4..8], [0; 4]);
+        u64::from_ne_bytes(message[8..16].try_into().unwrap())
+    }
+
+    /// Waits until so many are there; one that serves something leaves only when it is done.
+    fn wait_for(&self, workers: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.pool.workers() != workers || self.is_starting() {
+            assert!(Instant::now() < deadline, "{} workers", self.pool.workers());
+            self.shrink(self.pool.workers().saturating_sub(workers));
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        let seats = self.pool.seats.lock();
+        let mut present = seats.iter().filter_map(Weak::upgrade);
+        present.any(|seat| seat.state() == Seat::NEW)
+    }
+
+    fn shrink(&self, by: usize) {
+        self.pool.shrink(by, &self.unreadable);
+    }
+}
+
+#[test]
+fn workers_come_and_sleeping_ones_go() {
+    let kernel = Kernel::new();
+    for _ in 0..3 {
+        kernel.pool.grow();
+    }
+    kernel.wait_for(3);
+    kernel.ask(7);
+    assert_eq!(kernel.answered(), 7);
+    kernel.wait_for(1);
+    kernel.ask(8);
+    assert_eq!(kernel.answered(), 8);
+    kernel.wait_for(0);
+    // Nobody is there, and the request waits for whoever comes.
+    kernel.ask(9);
+    kernel.pool.grow();
+    assert_eq!(kernel.answered(), 9);
+}
+
+#[test]
+fn one_that_owes_an_answer_stays() {
+    let kernel = Kernel::new();
+    kernel.pool.grow();
+    kernel.wait_for(1);
+    let seat = kernel.pool.seats.lock()[0].upgrade().unwrap();
+    let owed = seat.owe();
+    for _ in 0..20 {
+        kernel.shrink(1);
+        assert_eq!(kernel.pool.workers(), 1);
+        sleep(Duration::from_millis(1));
+    }
+    kernel.ask(1);
+    assert_eq!(kernel.answered(), 1);
+    drop(owed);
+    kernel.wait_for(0);
+}
+
+#[test]
+fn no_request_is_lost_while_workers_come_and_go() {
+    const REQUESTS: u64 = 100_000;
+    const AT_ONCE: u64 = 32;
+    let kernel = Kernel::new();
+    kernel.pool.grow();
+    let done = AtomicBool::new(false);
+    let mut answered = vec![false; usize::try_from(REQUESTS).unwrap()];
+    std::thread::scope(|scope| {
+        let (kernel, done) = (&kernel, &done);
+        scope.spawn(move || {
+            let mut left = 0;
+            for round in 0_u64.. {
+                if done.load(Ordering::Relaxed) {
+                    assert!(left > 100, "only {left} workers left in {round} rounds");
+                    return;
+                }
+                let workers = kernel.pool.workers();
+                if workers < 4 {
+                    kernel.pool.grow();
+                }
+                kernel.shrink(usize::try_from(round % 4).unwrap());
+                left += workers.saturating_sub(kernel.pool.workers());
+                sleep(Duration::from_micros(round * 37 % 1500));
+            }
+        });
+        for unique in 0..AT_ONCE {
+            kernel.ask(unique);
+        }
+        for next in AT_ONCE..REQUESTS + AT_ONCE {
+            let unique = usize::try_from(kernel.answered()).unwrap();
+            assert!(!answered[unique], "{unique} was answered twice");
+            answered[unique] = true;
+            if next < REQUESTS {
+                kernel.ask(next);
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(answered.iter().all(|&answered| answered));
+}

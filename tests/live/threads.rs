@@ -1,0 +1,87 @@
+//! Threads: how many serve a mount, and that a backing that hangs holds up only what needs it.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::common::users::must;
+use crate::common::{BOB, OLGA, ROOT, World, names, plant, word};
+
+/// A disk on which every change hangs until this is dropped.
+struct Frozen<'a>(&'a Path);
+
+impl<'a> Frozen<'a> {
+    fn new(disk: &'a Path) -> Self {
+        must("fsfreeze", &["--freeze", disk.to_str().unwrap()]);
+        Self(disk)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        must("fsfreeze", &["--unfreeze", self.0.to_str().unwrap()]);
+    }
+}
+
+/// A disk of its own in a file of the world's.
+fn disk(world: &World) -> PathBuf {
+    let (image, disk) = (world.dir.join("image"), world.dir.join("disk"));
+    std::fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+    std::fs::create_dir(&disk).unwrap();
+    must("mkfs.ext4", &["-q", image.to_str().unwrap()]);
+    must(
+        "mount",
+        &["-o", "loop", image.to_str().unwrap(), disk.to_str().unwrap()],
+    );
+    disk
+}
+
+fn workers(world: &World) -> u64 {
+    world.json(ROOT, "status")["workers"].as_u64().unwrap()
+}
+
+#[test]
+fn requests_that_hang_do_not_hold_up_the_others() {
+    let Some(world) = World::new() else { return };
+    let disk = disk(&world);
+    let lent = disk.join("lent");
+    OLGA.directory(&lent);
+    plant(&lent, &["0/", "1/", "2/", "3/", "file"]);
+    world.ok(OLGA, &format!("create tests --path {}", lent.display()));
+    world.share("tests", BOB, "edit");
+    let at = world.mount(BOB).join("tests");
+    assert_eq!(workers(&world), 1);
+    let hung = {
+        let _frozen = Frozen::new(&disk);
+        let hung: Vec<_> = (0..4)
+            .map(|number| {
+                let new = at.join(number.to_string()).join("new");
+                std::thread::spawn(move || BOB.run(|| word(std::fs::create_dir(new))))
+            })
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while workers(&world) < 5 {
+            assert!(Instant::now() < deadline, "no worker is free for others");
+            // A request that waits is what the pool grows for.
+            let (told, tell) = channel();
+            let path = at.join("file");
+            std::thread::spawn(move || told.send(BOB.run(|| word(std::fs::metadata(path)))));
+            let answer = tell.recv_timeout(Duration::from_secs(20));
+            assert_eq!(answer.as_deref(), Ok("ok"));
+        }
+        assert_eq!(BOB.run(|| word(std::fs::metadata(at.join("nothing")))), "ENOENT");
+        assert!(hung.iter().all(|client| !client.is_finished()));
+        hung
+    };
+    for client in hung {
+        assert_eq!(client.join().unwrap(), "ok");
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while workers(&world) > 1 {
+        assert!(Instant::now() < deadline, "those that are not needed stay");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(BOB.run(|| names(&at.join("3"))), ["new"]);
+    let log = world.logged();
+    assert!(!log.contains("worker"), "{log}");
+}
