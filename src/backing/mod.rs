@@ -37,11 +37,11 @@ pub use handle::{FileHandle, handle, handle_at, open_handle};
 pub use holders::{Device, Holder, Holders, Mapping, Process, ProcessOwner, holders, mappings, owner_of};
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
 pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left};
-pub use name::{Name, NameError};
+pub use name::{KeptName, Name, NameError};
 pub use notify::{close_backing, notify_epoch};
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
-    clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory, signal_pending,
+    clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_freed_memory, return_large_memory, signal_pending,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};

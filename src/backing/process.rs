@@ -34,6 +34,12 @@ pub fn return_large_memory() {
     sys::set_mmap_threshold(128 * 1024);
 }
 
+/// Gives freed memory back to the system, also what lies between pieces that are in use (`malloc_trim(3)`). Takes
+/// milliseconds where much is free.
+pub fn return_freed_memory() {
+    sys::trim_memory();
+}
+
 /// Gives up CAP_FSETID for good, before any thread starts: with it, what is written in behalf of others would keep
 /// setuid and setgid bits (`capabilities(7)`).
 ///

@@ -64,7 +64,7 @@ impl FileSystem {
         let opened = match opened {
             Ok(opened) => opened,
             Err(Error::Backing(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
-                if matches!(parent.node.position(), Position::Root) && backing::stat(&directory)?.nlink == 0 {
+                if parent.node.is_root() && backing::stat(&directory)?.nlink == 0 {
                     return Err(self.lost(folder));
                 }
                 self.look_for_moved(parent, by_name, name)?;
@@ -117,7 +117,7 @@ impl FileSystem {
     ) -> Arc<Node> {
         let position = Position::Under {
             parent: Arc::clone(&parent.node),
-            name: name.as_bytes().into(),
+            name: name.into(),
         };
         self.keep_at(view, &parent.folder, opened, position, cursor)
     }
@@ -138,7 +138,7 @@ impl FileSystem {
             .nodes
             .keep(found, |node| self.cursor(view, folder, node).ok());
         if let Some(fd) = fd {
-            self.shared.descriptors.keep(&node, &fd);
+            self.shared.descriptors.keep(&node, fd);
         }
         node
     }
@@ -170,7 +170,7 @@ impl FileSystem {
             }
         };
         while let Some((at, name)) = way.pop() {
-            let by_name = folder.tree.step(cursor, &name);
+            let by_name = folder.tree.step(cursor, name.as_bytes());
             if needs_handle(folder, by_name, at.object.number) {
                 self.learn_handle(folder, &at)?;
             }
@@ -392,7 +392,7 @@ pub(super) fn path_in(folder: &FolderPolicy, node: &Arc<Node>) -> Option<PlacePa
     names
         .iter()
         .rev()
-        .try_fold(start, |path, name| path.join(name).ok())
+        .try_fold(start, |path, name| path.join(name.as_bytes()).ok())
 }
 
 impl Seen {

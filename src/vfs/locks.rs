@@ -7,8 +7,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -18,12 +17,11 @@ use super::ids::LockOwner;
 use super::node::Node;
 use crate::backing::{self, Lock, LockKind};
 
-/// The locks of one node.
+/// The locks of one node: few have any.
 #[derive(Debug, Default)]
-pub struct NodeLocks {
-    owners: Mutex<HashMap<LockOwner, OwnedFd>>,
-    used: AtomicBool,
-}
+pub struct NodeLocks(OnceLock<Box<Owners>>);
+
+type Owners = Mutex<HashMap<LockOwner, OwnedFd>>;
 
 impl NodeLocks {
     /// Takes or gives back a lock for an owner, whose open file `open` makes if he has none yet.
@@ -31,8 +29,7 @@ impl NodeLocks {
     /// # Errors
     /// [`Error::Locked`] if another holds it; those of `fcntl_locking(2)`.
     pub fn set(&self, owner: LockOwner, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>) -> Result<()> {
-        self.used.store(true, Ordering::Release);
-        let mut owners = self.owners.lock();
+        let mut owners = self.0.get_or_init(Box::default).lock();
         let fd = match owners.entry(owner) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(_) if lock.kind == LockKind::Unlock => return Ok(()),
@@ -52,8 +49,8 @@ impl NodeLocks {
     pub fn test(
         &self, owner: LockOwner, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>,
     ) -> Result<Option<Lock>> {
-        let owners = self.owners.lock();
-        match owners.get(&owner) {
+        let owners = self.0.get().map(|owners| owners.lock());
+        match owners.as_ref().and_then(|owners| owners.get(&owner)) {
             Some(fd) => Ok(backing::ofd_test(fd.as_fd(), lock)?),
             None => Ok(backing::ofd_test(open()?.as_fd(), lock)?),
         }
@@ -61,17 +58,21 @@ impl NodeLocks {
 
     /// Tells whether anybody has, or had, locks here: then it matters who closes the file.
     pub fn are_used(&self) -> bool {
-        self.used.load(Ordering::Acquire)
+        self.0.get().is_some()
     }
 
     /// Ends all locks of an owner: he closed the file.
     pub fn release(&self, owner: LockOwner) {
-        self.owners.lock().remove(&owner);
+        if let Some(owners) = self.0.get() {
+            owners.lock().remove(&owner);
+        }
     }
 
     /// Ends all locks: no client has the file open any more.
     pub fn release_all(&self) {
-        self.owners.lock().clear();
+        if let Some(owners) = self.0.get() {
+            owners.lock().clear();
+        }
     }
 }
 

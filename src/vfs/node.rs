@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::ids::Ino;
 use super::kernel::BackingFile;
 use super::locks::NodeLocks;
-use crate::backing::{Birth, FileHandle, FileKind, Stat};
+use crate::backing::{Birth, FileHandle, FileKind, KeptName, Name, Stat};
 use crate::policy::{Cursor, FolderId, PlaceId};
 
 /// An inode of a backing.
@@ -97,16 +97,6 @@ pub struct Opened {
     pub stat: Stat,
 }
 
-/// A node's descriptor, while it has one.
-#[derive(Debug)]
-pub(super) struct Descriptor {
-    pub(super) fd: Option<Arc<OwnedFd>>,
-    /// Whether it stands in the queue of those that may be let go.
-    pub(super) queued: bool,
-    /// Whether it was used since it was last considered.
-    pub(super) used: bool,
-}
-
 /// Where a node was last found.
 #[derive(Clone, Debug)]
 pub enum Position {
@@ -119,7 +109,7 @@ pub enum Position {
         /// The directory.
         parent: Arc<Node>,
         /// The name there.
-        name: Box<[u8]>,
+        name: KeptName,
     },
 }
 
@@ -141,9 +131,7 @@ pub struct Node {
     pub object: Object,
     /// Locks that clients of this mount hold on it.
     pub locks: NodeLocks,
-    pub(super) descriptor: Mutex<Descriptor>,
-    position: Mutex<Position>,
-    standing: Mutex<Standing>,
+    state: Mutex<State>,
     lookups: AtomicU64,
     opens: AtomicU32,
     /// The generation of the policy under which the kernel may have kept its listing; 0 if it has not.
@@ -155,6 +143,19 @@ pub struct Node {
 
 const BYPASSED: u8 = 1;
 const BYPASSED_FOR_WRITING: u8 = 2;
+
+/// What changes as a node is used.
+#[derive(Debug)]
+struct State {
+    position: Position,
+    standing: Standing,
+    /// Its descriptor, while it has one.
+    fd: Option<Arc<OwnedFd>>,
+    /// Whether it stands in the queue of those whose descriptor may be let go.
+    queued: bool,
+    /// Whether the descriptor was used since it was last considered.
+    used: bool,
+}
 
 /// How the open files of a node are read and written: the kernel refuses to mix the two.
 #[derive(Debug, Default)]
@@ -174,13 +175,13 @@ impl Node {
             folder,
             object: opened.object,
             locks: NodeLocks::default(),
-            descriptor: Mutex::new(Descriptor {
+            state: Mutex::new(State {
+                position,
+                standing: Standing { generation, cursor },
                 fd: opened.fd,
                 queued: false,
                 used: true,
             }),
-            position: Mutex::new(position),
-            standing: Mutex::new(Standing { generation, cursor }),
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
             listed: AtomicU64::new(0),
@@ -201,9 +202,32 @@ impl Node {
 
     /// Its descriptor, if it has one now.
     pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
-        let mut descriptor = self.descriptor.lock();
-        descriptor.used = true;
-        descriptor.fd.clone()
+        let mut state = self.state.lock();
+        state.used = true;
+        state.fd.clone()
+    }
+
+    /// Gives it a descriptor unless it has one; tells which it has.
+    pub(super) fn hold(&self, fd: Arc<OwnedFd>) -> Arc<OwnedFd> {
+        let mut state = self.state.lock();
+        state.used = true;
+        Arc::clone(state.fd.get_or_insert(fd))
+    }
+
+    /// Notes that it stands in the queue of those whose descriptor may be let go; tells whether it did already.
+    pub(super) fn queued(&self) -> bool {
+        std::mem::replace(&mut self.state.lock().queued, true)
+    }
+
+    /// Takes its descriptor; `None` if that was used since the last time or a file is open. Then it stands in no queue
+    /// any more.
+    pub(super) fn let_go_unless_used(&self) -> Option<Option<Arc<OwnedFd>>> {
+        let mut state = self.state.lock();
+        if self.is_open() || std::mem::take(&mut state.used) {
+            return None;
+        }
+        state.queued = false;
+        Some(state.fd.take())
     }
 
     /// Notes that a file of it is open past the daemon.
@@ -224,29 +248,49 @@ impl Node {
 
     /// Where it was last found.
     pub fn position(&self) -> Position {
-        self.position.lock().clone()
+        self.state.lock().position.clone()
+    }
+
+    /// Tells whether it is the root of its folder.
+    pub(super) fn is_root(&self) -> bool {
+        matches!(self.state.lock().position, Position::Root)
+    }
+
+    /// Tells whether it was last found under this name.
+    pub(super) fn is_called(&self, directory: &Self, called: &Name) -> bool {
+        matches!(
+            &self.state.lock().position,
+            Position::Under { parent, name } if parent.ino == directory.ino && name.as_bytes() == called.as_bytes()
+        )
     }
 
     /// Notes where it was found just now, and what holds there.
     pub(super) fn found(&self, position: Position, generation: u64, cursor: Cursor) {
-        *self.position.lock() = position;
-        *self.standing.lock() = Standing { generation, cursor };
+        let mut state = self.state.lock();
+        state.standing = Standing { generation, cursor };
+        let before = std::mem::replace(&mut state.position, position);
+        // It may be the last to hold its directory, and that the next one up.
+        drop(state);
+        drop(before);
     }
 
     /// Notes that a rename took it elsewhere; what holds there is found when it is asked for.
     pub(super) fn moved(&self, position: Position) {
-        *self.position.lock() = position;
-        self.standing.lock().generation = 0;
+        let mut state = self.state.lock();
+        state.standing.generation = 0;
+        let before = std::mem::replace(&mut state.position, position);
+        drop(state);
+        drop(before);
     }
 
     /// The cursor, if it is of this generation.
     pub(super) fn cursor(&self, generation: u64) -> Option<Cursor> {
-        let standing = *self.standing.lock();
+        let standing = self.state.lock().standing;
         (standing.generation == generation).then_some(standing.cursor)
     }
 
     pub(super) fn stands(&self, generation: u64, cursor: Cursor) {
-        *self.standing.lock() = Standing { generation, cursor };
+        self.state.lock().standing = Standing { generation, cursor };
     }
 
     pub(super) fn looked_up(&self) {
@@ -284,5 +328,18 @@ impl Node {
     /// Tells whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.object.kind == FileKind::Directory
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A directory may be held by what is below it alone; paths can be deep, so no recursion.
+        let mut above = std::mem::replace(&mut self.state.get_mut().position, Position::Root);
+        while let Position::Under { parent, .. } = above {
+            let Some(mut last) = Arc::into_inner(parent) else {
+                return;
+            };
+            above = std::mem::replace(&mut last.state.get_mut().position, Position::Root);
+        }
     }
 }

@@ -28,19 +28,28 @@ impl FileSystem {
     fn is_in_place(&self, seen: &Seen) -> Result<bool> {
         let folder = &*seen.folder;
         let mut at = Arc::clone(&seen.node);
+        let mut assumed = None;
         loop {
             match at.position() {
                 Position::Root => return Ok(true),
                 Position::Granted(place) => {
                     let place = folder.policy.places.get(place);
+                    drop(assumed);
                     let _as = folder.backing.credentials().assume()?;
                     return Ok(place.is_some_and(|place| still_leads_to(folder, place, &at.object)));
                 }
                 Position::Under { parent, name } => {
-                    let name = Name::new(&name).map_err(|_| Error::Stale)?;
-                    let directory = self.shared.descriptors.of(folder, &parent)?;
-                    let _as = folder.backing.credentials().assume()?;
-                    let there = leads_to(folder, &directory, &name, &at.object);
+                    let directory = if let Some(directory) = parent.held() {
+                        directory
+                    } else {
+                        // Opened in the daemon's own name.
+                        drop(assumed.take());
+                        self.shared.descriptors.of(folder, &parent)?
+                    };
+                    if assumed.is_none() {
+                        assumed = Some(folder.backing.credentials().assume()?);
+                    }
+                    let there = leads_to(folder, &directory, &Name::from(&name), &at.object);
                     // Where one verdict holds everywhere in the folder, it does not matter what lies above.
                     if !there || folder.tree.uniform() {
                         return Ok(there);
@@ -88,7 +97,7 @@ impl FileSystem {
             let opened = probe.there.ok_or(Error::Stale)?;
             let position = Position::Under {
                 parent: node,
-                name: component.into(),
+                name: (&name).into(),
             };
             if opened.object.is(&seen.node.object) {
                 seen.node.found(position, generation, probe.cursor);

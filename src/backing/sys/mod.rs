@@ -378,6 +378,12 @@ pub(super) fn set_mmap_threshold(bytes: i32) {
     unsafe { libc::mallopt(M_MMAP_THRESHOLD, bytes) };
 }
 
+/// `malloc_trim(3)`.
+pub(super) fn trim_memory() {
+    // SAFETY: takes a number.
+    unsafe { libc::malloc_trim(0) };
+}
+
 fn check<T: Into<i64> + Copy>(result: T) -> io::Result<i64> {
     match result.into() {
         ..0 => Err(io::Error::last_os_error()),

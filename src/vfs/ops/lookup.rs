@@ -28,7 +28,9 @@ impl FileSystem {
 
     /// Takes back what lookups told the kernel.
     pub fn forget(&self, ino: Ino, lookups: u64) {
-        self.nodes.forget(ino, lookups);
+        if self.nodes.takes_back(ino, lookups) {
+            self.shared.descriptors.forgotten();
+        }
     }
 
     fn lookup_in_top(&self, view: &View, name: &Name) -> Result<Entry> {

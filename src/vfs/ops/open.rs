@@ -77,12 +77,11 @@ impl FileSystem {
         if seen.node.object.birth.is_none() || seen.node.is_open() || flags & libc::O_TRUNC != 0 {
             return Ok(None);
         }
-        let name = Name::new(&name).map_err(|_| Error::Stale)?;
         if !seen.folder.tree.uniform() {
             let parent = self.seen_node(view, Arc::clone(&parent))?;
             self.verify(view, parent)?;
         }
-        Ok(Some((self.shared.descriptors.of(&seen.folder, &parent)?, name)))
+        Ok(Some((self.shared.descriptors.of(&seen.folder, &parent)?, (&name).into())))
     }
 
     /// Opens what was judged, by its name.
@@ -183,7 +182,7 @@ impl FileSystem {
         }
         match backing::handle(&**fd)? {
             Some(handle) => object.learn(handle),
-            None => self.shared.descriptors.keep(&seen.node, fd),
+            None => self.shared.descriptors.keep(&seen.node, Arc::clone(fd)),
         }
         Ok(())
     }

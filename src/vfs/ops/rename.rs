@@ -118,15 +118,11 @@ impl FileSystem {
             return;
         };
         for node in self.nodes.of_inode(parent.node.folder, object) {
-            let was_here = matches!(
-                node.position(),
-                Position::Under { parent: at, name: called } if at.ino == parent.node.ino && *called == *name.as_bytes()
-            );
-            if was_here {
+            if node.is_called(&parent.node, name) {
                 let parent = std::sync::Arc::clone(&new_parent.node);
                 node.moved(Position::Under {
                     parent,
-                    name: new_name.as_bytes().into(),
+                    name: new_name.into(),
                 });
             }
         }

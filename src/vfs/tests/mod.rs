@@ -5,5 +5,6 @@ mod adapter;
 pub(super) mod bench;
 mod corridors;
 mod identity;
+mod memory;
 mod moved;
 mod questions;
