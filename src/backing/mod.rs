@@ -24,6 +24,7 @@ mod lock;
 mod mount;
 mod notify;
 mod thread;
+mod watch;
 mod xattr;
 
 pub use change::{
@@ -38,11 +39,13 @@ pub use holders::{Device, Holder, Holders, Mapping, Process, ProcessOwner, holde
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
 pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left};
 pub use name::{KeptName, Name, NameError};
-pub use notify::{close_backing, notify_epoch};
+pub use notify::{close_backing, notify_epoch, notify_inode};
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
-    clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_freed_memory, return_large_memory, signal_pending,
+    clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_freed_memory, return_large_memory,
+    signal_pending,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};
+pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

@@ -88,6 +88,12 @@ pub enum Target {
     Entry(Seen),
 }
 
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        self.shared.mounts_changed();
+    }
+}
+
 /// How often a request starts anew because lines were found to have moved.
 const ATTEMPTS: usize = 4;
 

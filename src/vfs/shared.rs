@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::backing::Backing;
+use super::behind::Behind;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
@@ -20,6 +21,7 @@ use super::invalidate::Invalidator;
 use super::leases::Leases;
 use super::pool::Pacing;
 use super::steward::Steward;
+use super::watch::{WatchReport, Watcher};
 use super::writers::Writers;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
 
@@ -62,6 +64,10 @@ pub struct Shared {
     pub(super) leases: Leases,
     pub(super) writers: Writers,
     invalidator: Invalidator,
+    pub(super) behind: Behind,
+    watcher: Watcher,
+    /// Held while the watcher is told which backings there are.
+    watching: Mutex<()>,
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
     pub(super) pacing: Pacing,
@@ -80,7 +86,7 @@ impl Shared {
     /// the nodes of all of them together.
     pub fn new(steward: Arc<dyn Steward>, files: usize) -> Arc<Self> {
         const MOST_FOR_NODES: usize = 16_384;
-        Arc::new(Self {
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
             steward,
             published: ArcSwap::from_pointee(Published {
                 generation: 1,
@@ -94,6 +100,16 @@ impl Shared {
             leases: Leases::default(),
             writers: Writers::default(),
             invalidator: Invalidator::start(),
+            behind: Behind::start(shared),
+            watcher: Watcher::start({
+                let shared = Weak::clone(shared);
+                Box::new(move |batch| {
+                    if let Some(shared) = shared.upgrade() {
+                        shared.changed_natively(batch);
+                    }
+                })
+            }),
+            watching: Mutex::default(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
             pacing: Pacing::start(),
@@ -121,7 +137,12 @@ impl Shared {
                 true
             });
             let before = self.published.load_full();
-            let after = self.replace(Arc::new(snapshot), Arc::new(backings));
+            let after = {
+                let _watching = self.watching.lock();
+                // Nothing is kept of a backing before it is watched.
+                self.watch(&backings);
+                self.replace(Arc::new(snapshot), Arc::new(backings))
+            };
             self.forget_names(|mount| mount.is_concerned(&before, &after))
         };
         self.invalidator.run_and_wait(&concerned);
@@ -193,6 +214,16 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Tells, for each file system that a folder lies on, whether changes behind the daemon's back are noticed.
+    pub fn watch_reports(&self) -> Vec<WatchReport> {
+        let published = self.published.load_full();
+        let backings = published
+            .backings
+            .iter()
+            .map(|(folder, backing)| (*folder, backing));
+        self.watcher.report(backings)
+    }
+
     pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
         self.mounts.rcu(|mounts| {
             let alive = mounts.iter().filter(|mount| mount.strong_count() > 0);
@@ -200,6 +231,20 @@ impl Shared {
             mounts.push(Arc::downgrade(mount));
             mounts
         });
+        self.mounts_changed();
+    }
+
+    /// Watches from now on if there is a mount, and no more if there is none: then nobody is to be told, and others
+    /// shall not pay for it.
+    pub(super) fn mounts_changed(&self) {
+        let _watching = self.watching.lock();
+        self.watch(&self.published.load().backings);
+    }
+
+    /// Called under the lock of `watching`.
+    fn watch(&self, backings: &HashMap<FolderId, Arc<Backing>>) {
+        let mounted = self.mounts.load().iter().any(|mount| mount.strong_count() > 0);
+        self.watcher.follow(backings.values().filter(|_| mounted));
     }
 
     /// The number of the next mount.

@@ -81,7 +81,10 @@ impl FileSystem {
             let parent = self.seen_node(view, Arc::clone(&parent))?;
             self.verify(view, parent)?;
         }
-        Ok(Some((self.shared.descriptors.of(&seen.folder, &parent)?, (&name).into())))
+        Ok(Some((
+            self.shared.descriptors.of(&seen.folder, &parent)?,
+            (&name).into(),
+        )))
     }
 
     /// Opens what was judged, by its name.
