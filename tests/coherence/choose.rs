@@ -66,7 +66,14 @@ pub fn change(random: &mut Random, known: &Known<'_>) -> Option<Change> {
             spot(random, known, no_directory)?,
         ),
         13 => Change::Exchange(spot(random, known, any)?, spot(random, known, any)?),
-        14..=15 => Change::Save(spot(random, known, Shown::is_file)?, data(random)),
+        14..=15 => {
+            let at = spot(random, known, Shown::is_file)?;
+            // What an attempt has left behind is no document.
+            if at.path.ends_with(".new") {
+                return None;
+            }
+            Change::Save(at, data(random))
+        }
         16..=17 => Change::Unlink(spot(random, known, no_directory)?),
         18..=19 => Change::Mkdir(new(random, known)?),
         20 => Change::Rmdir(spot(random, known, Shown::is_directory)?),
