@@ -100,8 +100,9 @@ impl Run {
         while made < changes {
             let actor = self.random.below(self.actors.len());
             if self.make_one(actor, made > 0) {
-                made += 1;
-                native |= self.actors[actor].place == Place::Disk;
+                let place = self.actors[actor].place;
+                made += usize::from(place != Place::ReadOnlyMount);
+                native |= place == Place::Disk;
             }
             self.entries.extend(self.on_disk());
         }
