@@ -16,10 +16,19 @@ use crate::common::User;
 use crate::common::hand::Hand;
 use crate::common::users::Session;
 
+/// Where an actor is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Mount,
+    /// In a read-only one: he looks.
+    ReadOnlyMount,
+    /// Behind the daemon's back: he changes, and sees what he sees.
+    Disk,
+}
+
 pub struct Actor {
     pub user: User,
-    /// Whether he changes things behind the daemon's back.
-    pub native: bool,
+    pub place: Place,
     top: PathBuf,
     disk: PathBuf,
     session: Session,
@@ -28,13 +37,13 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// In a mount, if `top` is not the tree on the `disk` itself.
-    pub fn new(user: User, top: PathBuf, disk: &Path) -> Self {
+    /// Somebody to whom the tree on the `disk` is at `top`.
+    pub fn new(user: User, place: Place, top: PathBuf, disk: &Path) -> Self {
         let mut hand = Hand::new(user);
         hand.must("maps = []");
         Self {
             user,
-            native: top == disk,
+            place,
             top,
             disk: disk.into(),
             session: user.stay(),
@@ -44,8 +53,7 @@ impl Actor {
     }
 
     pub fn name(&self) -> String {
-        let place = if self.native { "the disk" } else { "a mount" };
-        format!("{} on {place}", self.user.name)
+        format!("{} ({:?})", self.user.name, self.place)
     }
 
     /// Where the directories that he holds are, and how many files he holds.

@@ -66,7 +66,14 @@ pub fn change(random: &mut Random, known: &Known<'_>) -> Option<Change> {
             spot(random, known, no_directory)?,
         ),
         13 => Change::Exchange(spot(random, known, any)?, spot(random, known, any)?),
-        14..=15 => Change::Save(spot(random, known, Shown::is_file)?, data(random)),
+        14..=15 => {
+            let at = spot(random, known, Shown::is_file)?;
+            // What an attempt has left behind is no document.
+            if at.path.ends_with(".new") {
+                return None;
+            }
+            Change::Save(at, data(random))
+        }
         16..=17 => Change::Unlink(spot(random, known, no_directory)?),
         18..=19 => Change::Mkdir(new(random, known)?),
         20 => Change::Rmdir(spot(random, known, Shown::is_directory)?),
@@ -93,12 +100,18 @@ pub fn change(random: &mut Random, known: &Known<'_>) -> Option<Change> {
             spot(random, known, |shown| shown.is_file() && shown.size > 0)?,
             random.below(9000),
         ),
-        28 => Change::HoldFile(
-            spot(random, known, Shown::is_file)?,
-            !random.once_in(4),
-            random.once_in(4),
-        ),
-        _ if random.once_in(3) => Change::Enter(spot(random, known, Shown::is_directory)?),
+        _ => return hold(random, known, true),
+    })
+}
+
+/// Something to be held from now on.
+pub fn hold(random: &mut Random, known: &Known<'_>, to_write: bool) -> Option<Change> {
+    Some(match random.below(6) {
+        0..=2 => {
+            let write = to_write && !random.once_in(4);
+            Change::HoldFile(spot(random, known, Shown::is_file)?, write, random.once_in(4))
+        }
+        3 => Change::Enter(spot(random, known, Shown::is_directory)?),
         _ => Change::HoldDirectory(spot(random, known, Shown::is_directory)?),
     })
 }

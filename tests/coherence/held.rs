@@ -1,10 +1,12 @@
 //! What a process holds open for long, next to the same thing opened on the disk.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use nix::sys::stat::fstat;
@@ -72,7 +74,7 @@ impl Held {
             let gone = held.is_gone();
             let list = match &mut held.here {
                 Some((_, stream)) => look::list(stream).into(),
-                None => list_of(AT_FDCWD, Path::new(".")),
+                None => list_of(AT_FDCWD, gone),
             };
             about_directory(&mut picture, number, held.base(), gone, list);
         }
@@ -86,8 +88,9 @@ impl Held {
             about_file(&mut picture, number, &file.disk);
         }
         for (number, held) in self.directories.iter().enumerate() {
-            let list = list_of(held.disk.as_fd(), Path::new("."));
-            about_directory(&mut picture, number, held.disk.as_fd(), held.is_gone(), list);
+            let gone = held.is_gone();
+            let list = list_of(held.disk.as_fd(), gone);
+            about_directory(&mut picture, number, held.disk.as_fd(), gone, list);
         }
         picture
     }
@@ -136,14 +139,15 @@ fn about_directory(picture: &mut Picture, number: usize, base: BorrowedFd<'_>, g
     picture.insert((name, Question::List), list);
 }
 
-fn list_of(base: BorrowedFd<'_>, path: &Path) -> Answer {
+fn list_of(base: BorrowedFd<'_>, gone: bool) -> Answer {
+    let (path, directory) = (PathBuf::from("."), base);
     let base = look::Base {
-        directory: base,
-        path: path.into(),
+        directory,
+        path: path.clone(),
     };
-    match look::ask(&base, path, Question::List) {
-        // As the C library takes it for one that is removed.
-        Answer::Failed(nix::errno::Errno::ENOENT) => Answer::Names(Default::default()),
+    match look::ask(&base, &path, Question::List) {
+        // One that is removed is not opened anew in a mount, or as the C library has it, lists nothing.
+        Answer::Failed(Errno::ENOENT | Errno::ESTALE) if gone => Answer::Names(BTreeSet::new()),
         answer => answer,
     }
 }

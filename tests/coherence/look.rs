@@ -35,10 +35,12 @@ impl Shown {
         }
     }
 
-    /// Whether it is the same, but for the time if that is not certain.
-    fn is(&self, other: &Self, timeless: bool) -> bool {
-        let facts = |shown: &Self| (shown.kind, shown.mode, shown.links, shown.size);
-        facts(self) == facts(other) && (timeless || self.mtime == other.mtime)
+    /// Whether it is the same, but for what is not certain.
+    fn is(&self, other: &Self, but: &But<'_>) -> bool {
+        let facts = |shown: &Self| (shown.kind, shown.links, shown.size);
+        facts(self) == facts(other)
+            && (but.modes || self.mode == other.mode)
+            && (but.times_of.contains(&self.inode) || self.mtime == other.mtime)
     }
 
     pub fn is_directory(&self) -> bool {
@@ -216,10 +218,18 @@ fn raw(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
 
-/// What differs between the disk and what is shown of it, but for the times of what was `mapped`.
-pub fn differences(disk: &Picture, shown: &Picture, mapped: &BTreeSet<u64>) -> Vec<String> {
+/// What is not compared.
+pub struct But<'a> {
+    /// The times of inodes that were changed through a mapping: the kernel tells of that when it likes.
+    pub times_of: &'a BTreeSet<u64>,
+    /// What modes a read-only mount shows is its own affair.
+    pub modes: bool,
+}
+
+/// What differs between the disk and what is shown of it.
+pub fn differences(disk: &Picture, shown: &Picture, but: &But<'_>) -> Vec<String> {
     let same = |expected: &Answer, told: &Answer| match (expected, told) {
-        (Answer::Stat(expected), Answer::Stat(told)) => expected.is(told, mapped.contains(&expected.inode)),
+        (Answer::Stat(expected), Answer::Stat(told)) => expected.is(told, but),
         (Answer::Content(expected), Answer::Content(told)) => expected == told,
         (Answer::Names(expected), Answer::Names(told)) => expected == told,
         (Answer::Failed(expected), Answer::Failed(told)) => expected == told,

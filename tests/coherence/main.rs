@@ -1,5 +1,5 @@
 //! A coherence test: two users through two mounts, and a native writer, change one tree at random, and after each
-//! step every mount is compared with the disk, every cache of it being warm.
+//! step every mount is compared with the disk, every cache of it being warm; of some seeds a read-only one, too.
 //!
 //! What was changed through a mount has to be seen in the other at once; what was changed behind the daemon's back,
 //! soon. `LENDFS_COHERENCE_SEED` runs one seed, `LENDFS_COHERENCE_STEPS` says how many steps a run makes.
@@ -35,7 +35,7 @@ fn run_seed(seed: u64) {
         Some(_) => return,
         None => seed,
     };
-    let steps = number("LENDFS_COHERENCE_STEPS").unwrap_or(150);
+    let steps = number("LENDFS_COHERENCE_STEPS").unwrap_or(120);
     let Some(mut run) = Run::new(seed) else { return };
     for _ in 0..steps {
         run.step();

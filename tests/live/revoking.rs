@@ -132,7 +132,7 @@ fn await_answer(hand: &mut Hand, line: &str, may: &str, what: &str, strict: bool
     if strict {
         answer().unwrap();
     } else {
-        within(std::time::Duration::from_millis(500), answer, Ok(()));
+        within(std::time::Duration::from_secs(1), answer, Ok(()));
     }
 }
 
