@@ -218,7 +218,15 @@ impl Daemon {
                 std::fs::remove_file(to)?;
             }
         }
-        self.begin()
+        self.begin()?;
+        let place = format!("{name}/{WORK}");
+        let explained = self.run(&self.owner, &["--json", "explain", &place, "--for", &user.name])?;
+        let explained: Value = serde_json::from_str(&explained)?;
+        if explained["level"] == "full" {
+            Ok(())
+        } else {
+            Err(format!("the rules change what holds for the work: {explained}").into())
+        }
     }
 }
 

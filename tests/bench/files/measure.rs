@@ -32,8 +32,10 @@ pub(crate) struct Cell {
 pub(crate) type Cells = BTreeMap<(&'static str, Column), Cell>;
 
 /// All that was measured.
-#[derive(Default)]
 pub(crate) struct Results {
+    /// How many processes wanted to run when it began (`proc_loadavg(5)`), for what other ones take is not lendfs'.
+    pub(crate) load: f64,
+    pub(crate) processors: usize,
     pub(crate) cells: Cells,
     pub(crate) figures: Vec<Figure>,
 }
@@ -71,6 +73,8 @@ fn is_for(work: &Work, column: Column) -> bool {
 
 fn measure(options: &Options, scale: Scale) -> Outcome<Results> {
     let scratch = options.scratch.as_path();
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default().parse()?;
     let wanted: Vec<(usize, &Work)> = works()
         .enumerate()
         .filter(|(_, work)| work.rows.iter().any(|row| options.wants(row.name)))
@@ -92,7 +96,12 @@ fn measure(options: &Options, scale: Scale) -> Outcome<Results> {
     for place in &mut places {
         place.mount(scratch, &daemon)?;
     }
-    let mut results = Results::default();
+    let mut results = Results {
+        load,
+        processors: std::thread::available_parallelism()?.get(),
+        cells: Cells::new(),
+        figures: Vec::new(),
+    };
     for (number, work) in wanted {
         eprintln!(
             "{} ...",
@@ -152,7 +161,7 @@ fn run_once(
             std::thread::sleep(Duration::from_millis(50));
             let earlier: BTreeMap<String, u64> = earlier.take().into_iter().collect();
             for (opcode, count) in daemon.requests()? {
-                let more = count - earlier.get(&opcode).unwrap_or(&0);
+                let more = count.saturating_sub(*earlier.get(&opcode).unwrap_or(&0));
                 if more > 0 {
                     *cell.requests.entry(opcode).or_default() += more;
                 }

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) no_write: bool,
     /// Where everything is made.
-    #[arg(long, hide = true, default_value = "")]
+    #[arg(long, hide = true, default_value = ".")]
     pub(crate) scratch: PathBuf,
     /// What the names of the users begin with.
     #[arg(long, hide = true, default_value = "")]

@@ -42,21 +42,24 @@ fn page(options: &Options, scale: Scale, results: &Results) -> String {
     if options.requests && !results.cells.is_empty() {
         parts.push(requests(options, &results.cells));
     }
-    parts.push(inputs(options, scale));
+    parts.push(inputs(options, scale, results));
     parts.join("\n")
 }
 
-fn inputs(options: &Options, scale: Scale) -> String {
+fn inputs(options: &Options, scale: Scale, results: &Results) -> String {
     format!(
         "Medians of {} rounds; ± is half of the distance between their quartiles. Bare: the time of one operation; the \
          others: how many times\nas long. Inputs: {} files found, unpacked and removed, {} in the repository, {} \
-         compiled, {} MiB read and written. On {}.\n",
+         compiled, {} MiB read and written. On {}.\nLoad when it \
+         began: {:.1} on {} processors.\n",
         options.rounds(),
         scale.tree,
         scale.repository,
         scale.sources,
         scale.large,
         options.filesystem,
+        results.load,
+        results.processors,
     )
 }
 
@@ -256,6 +259,7 @@ fn data(options: &Options, scale: Scale, results: &Results) -> Value {
                 "values": figure.values, "median": median(&figure.values) })
         })
         .collect();
-    json!({ "quick": scale.quick, "rounds": options.rounds(), "filesystem": options.filesystem, "rows": rows,
+    json!({ "quick": scale.quick, "rounds": options.rounds(), "filesystem": options.filesystem, "load": results.load,
+        "processors": results.processors, "rows": rows,
         "figures": figures })
 }

@@ -35,7 +35,6 @@ pub(crate) fn results_page(options: &Options, tables: &str) -> Outcome<String> {
     Ok(format!(
         "# What a mounted folder costs\n\nWritten by `scripts/bench` on {}, at commit {}.\n\n\
          - machine: {count} processors ({}), {} GB of memory, Linux {}\n\
-         - load when it was written: {}\n\
          - file system: {} on a loop device in memory\n\
          - programs: {}\n\n```\n{tables}```\n",
         first_line("date", &["-u", "+%Y-%m-%d"]),
@@ -46,7 +45,6 @@ pub(crate) fn results_page(options: &Options, tables: &str) -> Outcome<String> {
         value(&processors, "model name"),
         memory / 1_000_000,
         first_line("uname", &["-r"]),
-        std::fs::read_to_string("/proc/loadavg")?.trim(),
         options.filesystem,
         versions.join(", "),
     ))

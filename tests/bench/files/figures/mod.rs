@@ -88,15 +88,15 @@ pub(crate) fn of_places(options: &Options, places: &mut [Place], daemon: &Daemon
 /// What needs a daemon that has done nothing yet.
 pub(crate) fn of_new_daemons(options: &Options, scale: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
-    if options.wants(POLICY) {
+    if options.wants(POLICY) || options.wants(MEMORY) {
         eprintln!("{POLICY} ...");
         figures.extend(policy::measure(options, scale)?);
     }
     if options.wants(MEMORY) || options.wants(MANY) {
         eprintln!("{MEMORY}, {MANY} ...");
         figures.extend(many::measure(options, scale)?);
-        figures.retain(|figure| options.wants(figure.row));
     }
+    figures.retain(|figure| options.wants(figure.row));
     Ok(figures)
 }
 

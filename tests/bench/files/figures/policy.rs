@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::watcher::Watcher;
-use super::{Figure, POLICY};
+use super::{Figure, MEMORY, POLICY, memory};
 use crate::Outcome;
 use crate::columns::{Column, Place, WORK};
 use crate::daemon::Daemon;
@@ -25,7 +25,10 @@ pub(super) fn measure(options: &Options, scale: Scale) -> Outcome<Vec<Figure>> {
     place.mount(scratch, &daemon)?;
     let mut watcher = Watcher::start(scratch, &place.user)?;
     let work = place.work.display();
-    watcher.ask(&format!("walk {work}"))?;
+    let pid = daemon.pid().ok_or("the daemon has ended")?;
+    let before = memory(pid)?;
+    let known = watcher.ask(&format!("walk {work}"))?;
+    let each = (memory(pid)? - before) * 1e6 / known as f64;
     watcher.ask(&format!("hold {work}/d000/f01"))?;
     let (mut calls, mut stale, mut held) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds() * 2 {
@@ -58,6 +61,13 @@ pub(super) fn measure(options: &Options, scale: Scale) -> Outcome<Vec<Figure>> {
         aim: Some(aim),
     };
     Ok(vec![
+        Figure::one(
+            MEMORY,
+            format!("a file known to a mount, of {known}"),
+            each,
+            "bytes",
+        )
+        .aim(300.0),
         figure(
             format!("permit, {} names cached: the call", scale.names),
             calls,

@@ -103,7 +103,7 @@ fn stat(steps: &mut Steps) -> io::Result<()> {
     let all = || paths.iter().try_for_each(|path| fs::metadata(path).map(drop));
     all()?;
     // It is quick: more of it is needed for a figure.
-    let turns = steps.scale.opens * 5;
+    let turns = steps.scale.opens * 2;
     steps.time("stat", turns * FILES, || (0..turns).try_for_each(|_| all()))
 }
 
