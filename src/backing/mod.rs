@@ -37,7 +37,8 @@ pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_moun
 pub use name::{Name, NameError};
 pub use open::{is_within, open_as, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
-    clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory, signal_pending,
+    Processors, clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory,
+    signal_pending,
 };
 pub use stat::{FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};

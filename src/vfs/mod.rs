@@ -21,6 +21,7 @@ pub mod filesystem;
 pub mod handles;
 pub mod ids;
 mod invalidate;
+pub mod latency;
 mod locate;
 mod locks;
 pub mod mount;
