@@ -1,6 +1,8 @@
 //! What the daemon sets for itself, and asks about other processes.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -70,4 +72,36 @@ pub fn signal_pending(thread: u32) -> bool {
             .unwrap_or(0)
     };
     (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & !mask("SigIgn") != 0
+}
+
+/// How busy the processors are.
+#[derive(Debug)]
+pub struct Processors {
+    load: File,
+    count: usize,
+}
+
+impl Processors {
+    /// Finds out how many there are.
+    ///
+    /// # Errors
+    /// Those of `open(2)` of `/proc/loadavg`.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            load: File::open("/proc/loadavg")?,
+            count: std::thread::available_parallelism().map_or(1, usize::from),
+        })
+    }
+
+    /// Tells whether one of them has nothing to do, the calling thread not counted (`proc_loadavg(5)`: the threads
+    /// that run or wait to).
+    pub fn have_room(&self) -> bool {
+        let mut text = [0; 64];
+        let running = self.load.read_at(&mut text, 0).ok().and_then(|length| {
+            let text = std::str::from_utf8(&text[..length]).ok()?;
+            let (running, _) = text.split(' ').nth(3)?.split_once('/')?;
+            running.parse::<usize>().ok()
+        });
+        running.is_some_and(|running| running <= self.count)
+    }
 }

@@ -220,6 +220,9 @@ pub struct Status {
     /// How many threads serve these, all mounts together. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
+    /// Whether the processors are kept awake for these just now. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_held: Option<bool>,
 }
 
 /// Something that was looked at.

@@ -19,6 +19,27 @@ pub struct Config {
     pub may_kill: Vec<String>,
     /// Whether peers in another user or pid namespace are answered.
     pub allow_foreign_namespaces: bool,
+    /// What is done for the speed of single requests.
+    pub latency: Latency,
+}
+
+/// The section `[latency]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Latency {
+    /// Whether the processors are kept awake.
+    pub hold: Hold,
+}
+
+/// Whether the processors are kept awake while requests follow each other closely.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// Where the machine allows it.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 impl Config {
@@ -66,5 +87,8 @@ mod tests {
         assert_eq!(config.group_admins, ["alice"]);
         assert_eq!(config.may_kill, ["bob"]);
         assert!(config.allow_foreign_namespaces);
+        assert_eq!(config.latency.hold, Hold::Auto);
+        let config = Config::parse("[latency]\nhold = 'off'").unwrap();
+        assert_eq!(config.latency.hold, Hold::Off);
     }
 }

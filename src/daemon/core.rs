@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::Config;
+use super::config::{Config, Hold};
 use super::error::Result;
 use super::mounts::LiveMount;
 use super::steward::Registrar;
@@ -66,11 +66,13 @@ impl Core {
             std::fs::create_dir_all(state.join(directory))?;
         }
         let snapshot = store.snapshot()?;
+        let shared = Shared::new(Arc::new(registrar.clone()), files);
+        shared.allow_hold(config.latency.hold == Hold::Auto);
         let mut core = Self {
             store,
             config,
             snapshot,
-            shared: Shared::new(Arc::new(registrar.clone()), files),
+            shared,
             registrar,
             mounts: Vec::new(),
             backings: HashMap::new(),

@@ -25,6 +25,7 @@ pub mod ids;
 mod inode;
 mod invalidate;
 pub mod kernel;
+pub mod latency;
 mod leases;
 mod locate;
 mod locks;

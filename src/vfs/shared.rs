@@ -209,6 +209,17 @@ impl Shared {
         self.pacing.pacer().workers()
     }
 
+    /// Allows the processors to be kept awake while requests follow each other closely, or not. It is allowed until
+    /// this is called.
+    pub fn allow_hold(&self, allowed: bool) {
+        self.pacing.pacer().allow_hold(allowed);
+    }
+
+    /// Tells whether the processors are kept awake just now.
+    pub fn holds_latency(&self) -> bool {
+        self.pacing.pacer().is_held()
+    }
+
     /// The generation of what is published.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

@@ -1,8 +1,12 @@
-//! Threads: how many serve a mount, and that a backing that hangs holds up only what needs it.
+//! Threads: how many serve a mount, that a backing that hangs holds up only what needs it, and that processors are
+//! kept awake only while it pays.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::common::users::must;
 use crate::common::{BOB, OLGA, ROOT, World, names, plant, word};
@@ -84,4 +88,61 @@ fn requests_that_hang_do_not_hold_up_the_others() {
     assert_eq!(BOB.run(|| names(&at.join("3"))), ["new"]);
     let log = world.logged();
     assert!(!log.contains("worker"), "{log}");
+}
+
+#[test]
+fn processors_are_kept_awake_only_while_requests_follow_each_other_closely() {
+    let Some(mut world) = World::quiet() else { return };
+    if std::fs::File::options()
+        .write(true)
+        .open("/dev/cpu_dma_latency")
+        .is_err()
+    {
+        // Nothing that lendfs could do here.
+        println!("SKIP: needs /dev/cpu_dma_latency");
+        return;
+    }
+    let held = |world: &World| {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", world.pid())).unwrap();
+        descriptors
+            .filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok())
+            .any(|file| file == Path::new("/dev/cpu_dma_latency"))
+    };
+    // Until it is held, or a while has passed.
+    let work = |world: &World, patience: u64| {
+        plant(&world.folder("tests"), &["file"]);
+        let at = world.mount(OLGA).join("tests");
+        let busy = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                OLGA.run(|| {
+                    let mut number = 0_u64;
+                    while busy.load(Ordering::Relaxed) {
+                        number += 1;
+                        let _ = std::fs::metadata(at.join(format!("nothing-{number}")));
+                    }
+                })
+            });
+            let deadline = Instant::now() + Duration::from_secs(patience);
+            let mut seen = false;
+            while !seen && Instant::now() < deadline {
+                seen = held(world);
+            }
+            busy.store(false, Ordering::Relaxed);
+            seen
+        })
+    };
+    world.start();
+    assert!(!held(&world));
+    assert!(work(&world, 20));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while held(&world) {
+        assert!(Instant::now() < deadline, "it is not let go");
+    }
+    assert_eq!(world.json(ROOT, "status")["latency_held"], false);
+    world.end(Signal::SIGTERM);
+    world.configure("[latency]\nhold = 'off'");
+    std::fs::remove_dir_all(world.state()).unwrap();
+    world.start();
+    assert!(!work(&world, 1));
 }

@@ -37,7 +37,9 @@ pub(super) struct Demand {
     peak: usize,
 }
 
-/// How long workers are kept that nothing was seen for.
+/// The most workers of one mount.
+pub(super) const MOST: usize = 8;
+/// How long workers are kept that are not needed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// So often a request is seen to wait before those who do their work get company.
 const PRESSED: u32 = 3;
@@ -53,13 +55,16 @@ impl Demand {
         }
     }
 
-    /// Takes note of a moment. `most` is how many workers there may be.
-    pub(super) fn see(&mut self, now: Instant, sample: Sample, most: usize) -> Advice {
+    /// Takes note of a moment. `room` tells whether a processor has nothing to do.
+    pub(super) fn see(&mut self, now: Instant, sample: Sample, room: bool) -> Advice {
         let last = std::mem::replace(&mut self.last, sample);
         self.peak = self.peak.max(sample.busy);
         let stuck = last.busy == last.workers && (last.begun, last.workers) == (sample.begun, sample.workers);
         self.pressed = if sample.waiting { self.pressed + 1 } else { 0 };
-        if sample.waiting && sample.workers < most && (stuck || self.pressed >= PRESSED) {
+        // Those who hang need company at any rate; of those who compute, more than two compute no faster on a machine
+        // that is full.
+        let helps = stuck || self.pressed >= PRESSED && (room || sample.workers < 2);
+        if sample.waiting && sample.workers < MOST && helps {
             self.pressed = 0;
             self.restart(now, sample.workers + 1);
             return Advice::Grow;
@@ -92,7 +97,6 @@ mod tests {
     use super::*;
 
     const TICK: Duration = Duration::from_millis(2);
-    const MOST: usize = 4;
 
     fn busy(workers: usize, begun: u64) -> Sample {
         Sample {
@@ -103,18 +107,18 @@ mod tests {
         }
     }
 
-    fn advice(samples: &[Sample]) -> Vec<Advice> {
+    fn advice(samples: &[Sample], room: bool) -> Vec<Advice> {
         let start = Instant::now();
         let mut demand = Demand::new(start);
         (1..)
             .zip(samples)
-            .map(|(tick, &sample)| demand.see(start + tick * TICK, sample, MOST))
+            .map(|(tick, &sample)| demand.see(start + tick * TICK, sample, room))
             .collect()
     }
 
     #[test]
     fn one_that_hangs_gets_company_at_once() {
-        let [first, second] = advice(&[busy(1, 7), busy(1, 7)])[..] else {
+        let [first, second] = advice(&[busy(1, 7), busy(1, 7)], false)[..] else {
             panic!()
         };
         assert_eq!((first, second), (Advice::Keep, Advice::Grow));
@@ -126,21 +130,29 @@ mod tests {
             waiting: false,
             ..busy(1, 40)
         };
-        let seen = advice(&[
+        let haste = [
             busy(1, 10),
             busy(1, 20),
             calm,
             busy(1, 30),
             busy(1, 40),
             busy(1, 50),
-        ]);
+        ];
+        let seen = advice(&haste, false);
         assert_eq!(seen[..5], [Advice::Keep; 5]);
         assert_eq!(seen[5], Advice::Grow);
     }
 
     #[test]
+    fn more_than_two_need_room() {
+        let work: Vec<_> = (1..).map(|begun| busy(2, begun)).take(6).collect();
+        assert_eq!(advice(&work, false), [Advice::Keep; 6]);
+        assert_eq!(advice(&work, true)[2], Advice::Grow);
+    }
+
+    #[test]
     fn there_are_never_more_than_the_most() {
-        assert_eq!(advice(&[busy(MOST, 1); 10]), [Advice::Keep; 10]);
+        assert_eq!(advice(&[busy(MOST, 1); 10], true), [Advice::Keep; 10]);
     }
 
     #[test]
@@ -156,7 +168,7 @@ mod tests {
                 begun,
                 waiting: false,
             };
-            demand.see(start + ticks * TICK, calm, MOST)
+            demand.see(start + ticks * TICK, calm, true)
         };
         let whole = u32::try_from(PATIENCE.as_millis()).unwrap() / 2;
         for tick in 1..whole {

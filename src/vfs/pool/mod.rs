@@ -16,6 +16,7 @@ mod tests;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -25,8 +26,8 @@ pub(super) use self::pace::Pacing;
 use super::filesystem::FileSystem;
 use crate::backing::{self, Slot, ThreadId};
 
-/// The most workers of one mount.
-const MOST: usize = 8;
+/// How long a worker waits awake where nothing else keeps the processors awake. Longer is rarely rewarded.
+const LINGER: Duration = Duration::from_micros(50);
 
 /// The workers of one mount.
 pub(super) struct Pool {
@@ -37,6 +38,8 @@ pub(super) struct Pool {
     seats: Mutex<Vec<Weak<Seat>>>,
     /// Whether the pace thread looks at it; else the next request calls it.
     followed: AtomicBool,
+    /// Whether the worker waits awake for the next request, for a short while.
+    lingers: AtomicBool,
 }
 
 impl Pool {
@@ -48,6 +51,7 @@ impl Pool {
             pacer: Arc::clone(pacer),
             seats: Mutex::default(),
             followed: AtomicBool::new(false),
+            lingers: AtomicBool::new(false),
         });
         pacer.enlist(&pool);
         pool
@@ -112,6 +116,11 @@ impl Pool {
         let full = sample.busy == sample.workers && !starting;
         sample.waiting = full && backing::is_readable(&self.device);
         sample
+    }
+
+    /// Lets the worker wait awake for requests from now on, or not.
+    fn linger(&self, lingers: bool) {
+        self.lingers.store(lingers, Ordering::Relaxed);
     }
 
     fn seat(self: &Arc<Self>, state: u64) -> Arc<Seat> {
@@ -260,6 +269,11 @@ impl Drop for Served<'_> {
     fn drop(&mut self) {
         let word = self.seat.word.load(Ordering::Relaxed);
         self.seat.word.store(word - Seat::BUSY, Ordering::Release);
+        let pool = &self.seat.pool;
+        if pool.lingers.load(Ordering::Relaxed) {
+            let end = Instant::now() + LINGER;
+            while !backing::is_readable(&pool.device) && Instant::now() < end {}
+        }
     }
 }
 

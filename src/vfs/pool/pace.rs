@@ -3,17 +3,20 @@
 //! The first request after a pause calls it. From then on it looks every few milliseconds, until a mount has had no
 //! request for a while; after that it comes back once to send away workers that are left over.
 
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::Pool;
 use super::demand::{Advice, Demand, PATIENCE};
-use super::{MOST, Pool};
-use crate::backing;
+use crate::backing::{self, Processors};
+use crate::vfs::latency::{DEVICE, Latency};
 
 /// How often it looks while requests come.
 const TICK: Duration = Duration::from_millis(2);
@@ -27,6 +30,8 @@ pub(in crate::vfs) struct Pacer {
     known: Mutex<Vec<Weak<Pool>>>,
     called: Mutex<Vec<Weak<Pool>>>,
     thread: OnceLock<Thread>,
+    may_hold: AtomicBool,
+    held: AtomicBool,
     ending: AtomicBool,
 }
 
@@ -40,21 +45,24 @@ impl Pacing {
             known: Mutex::default(),
             called: Mutex::default(),
             thread: OnceLock::new(),
+            may_hold: AtomicBool::new(true),
+            held: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
-        let started = backing::prepare_waking()
-            .and_then(|()| backing::unreadable())
-            .and_then(|unreadable| {
-                let pacer = Arc::clone(&pacer);
-                std::thread::Builder::new()
-                    .name("pace".into())
-                    .spawn(move || Pace::new(&pacer, unreadable).run())
-            });
-        match started {
+        match Self::run(&pacer) {
             Ok(thread) => drop(pacer.thread.set(thread.thread().clone())),
             Err(error) => tracing::error!(%error, "cannot start the thread that looks after the workers"),
         }
         Self(pacer)
+    }
+
+    fn run(pacer: &Arc<Pacer>) -> io::Result<JoinHandle<()>> {
+        backing::prepare_waking()?;
+        let (unreadable, processors) = (backing::unreadable()?, Processors::open()?);
+        let pacer = Arc::clone(pacer);
+        std::thread::Builder::new()
+            .name("pace".into())
+            .spawn(move || Pace::new(&pacer, unreadable, processors).run())
     }
 
     /// The way to the thread.
@@ -76,6 +84,16 @@ impl Pacer {
         let known = self.known.lock();
         let pools = known.iter().filter_map(Weak::upgrade);
         pools.map(|pool| pool.workers()).sum()
+    }
+
+    /// Allows the processors to be kept awake, or not.
+    pub(in crate::vfs) fn allow_hold(&self, allowed: bool) {
+        self.may_hold.store(allowed, Ordering::Relaxed);
+    }
+
+    /// Tells whether the processors are kept awake just now.
+    pub(in crate::vfs) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
     }
 
     pub(super) fn enlist(&self, pool: &Arc<Pool>) {
@@ -104,7 +122,18 @@ impl Pacer {
 struct Pace<'a> {
     pacer: &'a Pacer,
     unreadable: OwnedFd,
+    processors: Processors,
+    latency: Latency,
     mounts: Vec<Followed>,
+}
+
+/// What is the same for all mounts at one moment.
+struct Around<'a> {
+    unreadable: &'a OwnedFd,
+    /// Whether a processor has nothing to do.
+    room: bool,
+    /// Whether to wait awake for the next request is all that keeps processors from halting.
+    linger: bool,
 }
 
 struct Followed {
@@ -117,10 +146,12 @@ struct Followed {
 }
 
 impl<'a> Pace<'a> {
-    fn new(pacer: &'a Pacer, unreadable: OwnedFd) -> Self {
+    fn new(pacer: &'a Pacer, unreadable: OwnedFd, processors: Processors) -> Self {
         Self {
             pacer,
             unreadable,
+            processors,
+            latency: Latency::new(Path::new(DEVICE), Instant::now()),
             mounts: Vec::new(),
         }
     }
@@ -139,14 +170,21 @@ impl<'a> Pace<'a> {
         for pool in std::mem::take(&mut *self.pacer.called.lock()) {
             self.follow(pool, now);
         }
-        let unreadable = &self.unreadable;
-        let mut next = None;
+        let around = Around {
+            unreadable: &self.unreadable,
+            room: self.processors.have_room(),
+            linger: self.latency.is_missed(),
+        };
+        let (mut next, mut requests) = (None, 0);
         self.mounts.retain_mut(|mount| {
-            let pause = mount.look(now, unreadable);
+            let pause = mount.look(now, &around, &mut requests);
             next = next.min(pause).or(next).or(pause);
             pause.is_some()
         });
-        next
+        self.latency
+            .see(now, requests, self.pacer.may_hold.load(Ordering::Relaxed));
+        self.pacer.held.store(self.latency.is_held(), Ordering::Relaxed);
+        if self.latency.is_held() { Some(TICK) } else { next }
     }
 
     fn follow(&mut self, pool: Weak<Pool>, now: Instant) {
@@ -168,21 +206,25 @@ impl<'a> Pace<'a> {
 
 impl Followed {
     /// Tells when to look again; `None` if there is nothing to see before the next call.
-    fn look(&mut self, now: Instant, unreadable: &OwnedFd) -> Option<Duration> {
+    fn look(&mut self, now: Instant, around: &Around<'_>, requests: &mut u64) -> Option<Duration> {
         let pool = self.pool.upgrade()?;
+        let unreadable = around.unreadable;
         if self.resting {
             return self.rest(&pool, now, unreadable);
         }
         let sample = pool.sample();
-        let progress = self.demand.progress(sample) > 0;
-        match self.demand.see(now, sample, MOST) {
+        let progress = self.demand.progress(sample);
+        *requests += progress;
+        match self.demand.see(now, sample, around.room) {
             Advice::Grow => pool.grow(),
             Advice::Keep => {}
             Advice::Shrink(by) => pool.shrink(by, unreadable),
         }
-        if progress {
+        if progress > 0 {
             self.active = now;
         }
+        // Of several, one sleeps and is woken in any case.
+        pool.linger(around.linger && around.room && sample.workers == 1);
         let quiet = now.duration_since(self.active) >= AFTER;
         if quiet && sample.busy == 0 {
             pool.followed.store(false, Ordering::SeqCst);
@@ -190,6 +232,7 @@ impl Followed {
             let again = pool.sample();
             if again.busy == 0 && again.begun == sample.begun {
                 self.resting = true;
+                pool.linger(false);
                 return self.rest(&pool, now, unreadable);
             }
             pool.followed.store(true, Ordering::SeqCst);
