@@ -146,7 +146,7 @@ impl Run for requests::Mounts {
                 Some(answer::Mount {
                     subject: mount.login.clone(),
                     at,
-                    passthrough: false,
+                    passthrough: mount.mount.has_passthrough(),
                 })
             })
             .collect())

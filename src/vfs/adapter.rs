@@ -85,8 +85,11 @@ impl Filesystem for Adapter {
             // What is agreed with the kernel is agreed already.
             return Ok(());
         }
-        let wanted = InitFlags::FUSE_POSIX_LOCKS
-            | InitFlags::FUSE_FLOCK_LOCKS
+        // Without a word about opens and closes, nobody could take back the locks of who closed: those of a read-only
+        // mount are its own.
+        let opens_itself = self.0.opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
+        let locks = InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS;
+        let wanted = if opens_itself { InitFlags::empty() } else { locks }
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_AUTO_INVAL_DATA
@@ -105,6 +108,7 @@ impl Filesystem for Adapter {
         let features = Features {
             passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
             epoch: config.kernel_abi() >= EPOCH,
+            opens_itself,
         };
         if features.passthrough {
             let _ = config.set_max_stack_depth(1);
@@ -222,6 +226,10 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Open);
+        if self.0.features().opens_itself {
+            // The kernel does not ask again, and judges by the modes that it is shown.
+            return reply.error(Errno::ENOSYS);
+        }
         match self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply)) {
             Ok(opening) => {
                 let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
@@ -235,11 +243,11 @@ impl Filesystem for Adapter {
     }
 
     fn read(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
+        &self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
         _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
         let _request = self.begin(Opcode::Read);
-        reply_data(reply, self.run(|fs| fs.read(Fh(fh.0), offset, size)));
+        reply_data(reply, self.run(|fs| fs.read(Ino(ino.0), Fh(fh.0), offset, size)));
     }
 
     fn write(
@@ -252,6 +260,9 @@ impl Filesystem for Adapter {
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Flush);
+        if self.0.features().opens_itself {
+            return reply.error(Errno::ENOSYS);
+        }
         let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
         reply_empty(reply, flushed.map_err(|error| to_errno(&error)));
     }
@@ -460,6 +471,10 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek,
     ) {
         let _request = self.begin(Opcode::Lseek);
+        if fh.0 == Fh::NONE.0 {
+            // The kernel does it by itself from then on.
+            return reply.error(Errno::ENOSYS);
+        }
         let whence = match whence {
             libc::SEEK_DATA => Whence::Data,
             libc::SEEK_HOLE => Whence::Hole,

@@ -77,6 +77,9 @@ impl FileSystem {
 
     /// The attributes of a node, with the `stat` of its inode.
     pub(super) fn attr(&self, seen: &Seen, stat: &Stat) -> Attr {
+        if self.options.read_only {
+            return self.attr_as_judged(seen, stat);
+        }
         let rights = seen.verdict.rights;
         let (uid, gid) = self.options.own.unwrap_or((stat.uid, stat.gid));
         if !rights.contains(Right::Read) && stat.kind == FileKind::Directory {
@@ -102,6 +105,34 @@ impl FileSystem {
                 mode &= !WRITE;
             }
         }
+        self.attr_with(seen, stat, mode, (uid, gid))
+    }
+
+    /// The attributes in a read-only mount: all is the subject's, and the modes are the verdict, for it is by them that
+    /// the kernel judges (`default_permissions`).
+    fn attr_as_judged(&self, seen: &Seen, stat: &Stat) -> Attr {
+        let ids = self.options.own.unwrap_or(self.options.subject_ids);
+        let enters = stat.kind == FileKind::Directory || stat.mode & EXECUTE != 0;
+        let mode = if seen.verdict.rights.contains(Right::Read) {
+            READ | if enters { EXECUTE } else { 0 }
+        } else if seen.verdict.corridor && stat.kind == FileKind::Directory {
+            READ | EXECUTE
+        } else {
+            0
+        };
+        if mode == 0 || !seen.verdict.rights.contains(Right::Read) {
+            return Attr {
+                kind: stat.kind,
+                mode,
+                uid: ids.0,
+                gid: ids.1,
+                ..constant(seen.node.ino)
+            };
+        }
+        self.attr_with(seen, stat, mode, ids)
+    }
+
+    fn attr_with(&self, seen: &Seen, stat: &Stat, mode: u32, (uid, gid): (u32, u32)) -> Attr {
         let mut attr = Attr {
             ino: seen.node.ino,
             kind: stat.kind,

@@ -40,6 +40,16 @@ impl FileSystem {
         self.features.get().copied().unwrap_or_default()
     }
 
+    /// Tells whether data may bypass the daemon.
+    pub(super) fn has_passthrough(&self) -> bool {
+        self.features().passthrough && !self.options.strict && !self.options.read_only
+    }
+
+    /// Tells whether the kernel may open the files of this mount by itself, if it can.
+    pub(super) fn opens_itself(&self, possible: bool) -> bool {
+        possible && self.options.read_only && !self.options.strict
+    }
+
     /// Begins to change names in a directory: to be called before the backing is touched, and kept until it was.
     pub(super) fn changing(&self, directory: &Node) -> Changing<'_> {
         let number = directory.ino.family();

@@ -116,6 +116,23 @@ impl Descriptors {
         Ok(fd)
     }
 
+    /// A descriptor of a node that can be read. To be called with the daemon's own credentials.
+    ///
+    /// # Errors
+    /// Like [`Descriptors::of`]; those of `open(2)`, of an adopted folder for its owner.
+    pub(super) fn readable(&self, folder: &FolderView, node: &Arc<Node>) -> Result<Arc<OwnedFd>> {
+        if let Some(held) = node.held_readable() {
+            return Ok(held);
+        }
+        let held = self.of(folder, node)?;
+        let opened = {
+            let _as = folder.backing.credentials().assume()?;
+            Arc::new(backing::reopen(&held, libc::O_RDONLY | libc::O_NONBLOCK)?)
+        };
+        node.hold_readable(&opened);
+        Ok(opened)
+    }
+
     /// The attributes of a node, without opening it if it has no descriptor. To be called with the daemon's own
     /// credentials.
     ///

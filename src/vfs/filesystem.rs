@@ -36,6 +36,8 @@ pub struct Options {
     pub default_permissions: bool,
     /// The subject's own ids.
     pub subject_ids: (u32, u32),
+    /// Whether the kernel refuses every change and judges opens by the shown modes, without a word to the daemon.
+    pub read_only: bool,
     /// Whether nothing bypasses the daemon, so that what is open is cut whole when the policy changes.
     pub strict: bool,
 }

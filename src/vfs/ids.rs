@@ -24,6 +24,11 @@ pub struct MountId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LockOwner(pub u64);
 
+impl Fh {
+    /// What the kernel sends where it opened a file by itself.
+    pub const NONE: Self = Self(0);
+}
+
 const BACKING_BITS: u32 = 40;
 const SALT_BITS: u32 = 4;
 const FOLDER_SHIFT: u32 = BACKING_BITS + SALT_BITS;

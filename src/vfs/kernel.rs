@@ -32,6 +32,8 @@ pub struct Features {
     /// All names can be forgotten at once without a wait (`FUSE_NOTIFY_INC_EPOCH`, Linux 6.16). Only then are names
     /// kept: any other way to forget one waits for requests under way, and could so come too late.
     pub epoch: bool,
+    /// The kernel opens the files of this mount by itself (`FUSE_NO_OPEN_SUPPORT`).
+    pub opens_itself: bool,
 }
 
 /// Lets the kernel read and write a file of the backing by itself; in tests nobody does.

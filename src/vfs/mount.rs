@@ -67,6 +67,7 @@ impl Mount {
                 default_permissions: request.default_permissions,
                 subject_ids: (account.uid, account.gid),
                 strict: request.strict,
+                read_only: request.read_only,
             },
         );
         let (device, mounted) = backing::mount_fuse(
@@ -75,7 +76,8 @@ impl Mount {
                 uid: account.uid,
                 gid: account.gid,
                 allow_other: request.admit_all,
-                default_permissions: request.default_permissions,
+                // What is shown of a read-only mount is what its subject may, so the kernel can judge by it.
+                default_permissions: request.default_permissions || request.read_only,
                 read_only: request.read_only,
             },
         )?;
@@ -108,6 +110,11 @@ impl Mount {
     /// What is mounted.
     pub fn filesystem(&self) -> &Arc<FileSystem> {
         &self.filesystem
+    }
+
+    /// Tells whether data may bypass the daemon.
+    pub fn has_passthrough(&self) -> bool {
+        self.filesystem.has_passthrough()
     }
 
     /// Where it is mounted now; `None` if it is not.

@@ -151,6 +151,8 @@ struct State {
     standing: Standing,
     /// Its descriptor, while it has one.
     fd: Option<Arc<OwnedFd>>,
+    /// Whether the descriptor can be read, and does not only point at the file.
+    readable: bool,
     /// Whether it stands in the queue of those whose descriptor may be let go.
     queued: bool,
     /// Whether the descriptor was used since it was last considered.
@@ -179,6 +181,7 @@ impl Node {
                 position,
                 standing: Standing { generation, cursor },
                 fd: opened.fd,
+                readable: false,
                 queued: false,
                 used: true,
             }),
@@ -214,6 +217,20 @@ impl Node {
         Arc::clone(state.fd.get_or_insert(fd))
     }
 
+    /// Its descriptor, if it has one that can be read.
+    pub(super) fn held_readable(&self) -> Option<Arc<OwnedFd>> {
+        let mut state = self.state.lock();
+        state.used = true;
+        state.fd.clone().filter(|_| state.readable)
+    }
+
+    /// Gives it a descriptor that can be read, instead of the one that it has.
+    pub(super) fn hold_readable(&self, fd: &Arc<OwnedFd>) {
+        let mut state = self.state.lock();
+        state.readable = true;
+        state.fd = Some(Arc::clone(fd));
+    }
+
     /// Notes that it stands in the queue of those whose descriptor may be let go; tells whether it did already.
     pub(super) fn queued(&self) -> bool {
         std::mem::replace(&mut self.state.lock().queued, true)
@@ -227,6 +244,7 @@ impl Node {
             return None;
         }
         state.queued = false;
+        state.readable = false;
         Some(state.fd.take())
     }
 

@@ -1,7 +1,7 @@
 //! read, write, fsync, lseek, copy_file_range, fallocate: what is done on open files. The rights that the node
 //! has now hold, not those it was opened with.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::open::revoked;
@@ -10,7 +10,7 @@ use crate::policy::{Operation, Refusal};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen};
 use crate::vfs::handles::OpenFile;
-use crate::vfs::ids::Fh;
+use crate::vfs::ids::{Fh, Ino};
 
 /// Where a seek looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +26,22 @@ impl FileSystem {
     ///
     /// # Errors
     /// EIO if the right was taken back; those of `pread(2)`.
-    pub fn read(&self, fh: Fh, offset: u64, size: u32) -> Result<Vec<u8>> {
-        let file = self.judge_open(fh, |seen| Operation::Read(seen.verdict))?;
-        let mut data = vec![0; size as usize];
-        let mut filled = 0;
-        while filled < data.len() {
-            match backing::read_at(self.file_fd(&file)?, &mut data[filled..], offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
+    pub fn read(&self, ino: Ino, fh: Fh, offset: u64, size: u32) -> Result<Vec<u8>> {
+        if fh == Fh::NONE {
+            return self.read_unopened(ino, offset, size);
         }
-        data.truncate(filled);
-        Ok(data)
+        let file = self.judge_open(fh, |seen| Operation::Read(seen.verdict))?;
+        read_all(self.file_fd(&file)?, offset, size)
+    }
+
+    /// Likewise, where the kernel opens files without a word to the daemon.
+    fn read_unopened(&self, ino: Ino, offset: u64, size: u32) -> Result<Vec<u8>> {
+        self.with_view(|view| {
+            let seen = self.seen(view, ino)?;
+            self.authorize(&Operation::Read(seen.verdict)).map_err(revoked)?;
+            let fd = self.shared.descriptors.readable(&seen.folder, &seen.node)?;
+            read_all(fd.as_fd(), offset, size)
+        })
     }
 
     /// Writes at `offset`, or at the end of the file if the client's file has O_APPEND now.
@@ -59,6 +63,10 @@ impl FileSystem {
     /// # Errors
     /// Those of `fsync(2)`.
     pub fn fsync(&self, fh: Fh, data_only: bool) -> Result<()> {
+        if fh == Fh::NONE {
+            // Nothing was written through this mount.
+            return self.authorize(&Operation::Close);
+        }
         let file = self.judge_open(fh, |seen| Operation::Look(seen.verdict))?;
         Ok(backing::sync(self.file_fd(&file)?, data_only)?)
     }
@@ -130,4 +138,18 @@ impl FileSystem {
         .map_err(revoked)?;
         Ok(file)
     }
+}
+
+/// Reads up to `size` bytes; fewer only at the end of the file.
+fn read_all(fd: BorrowedFd<'_>, offset: u64, size: u32) -> Result<Vec<u8>> {
+    let mut data = vec![0; size as usize];
+    let mut filled = 0;
+    while filled < data.len() {
+        match backing::read_at(fd, &mut data[filled..], offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    data.truncate(filled);
+    Ok(data)
 }

@@ -194,7 +194,7 @@ impl FileSystem {
     /// go the same way, or each past the kernel's pages.
     fn route(&self, seen: &Seen, flags: i32, path: &OwnedFd, passthrough: &dyn Passthrough) -> Route {
         let mut data = seen.node.data.lock();
-        let wanted = self.features().passthrough && !self.is_strict(seen);
+        let wanted = self.has_passthrough() && !seen.folder.policy.strict;
         if let Some(backing) = data.backing.upgrade() {
             return if wanted {
                 Route::Kernel(backing)
@@ -229,11 +229,6 @@ impl FileSystem {
         }
         data.cached += 1;
         Route::Cached
-    }
-
-    /// Tells whether the content of a node has to pass through the daemon.
-    fn is_strict(&self, seen: &Seen) -> bool {
-        self.options.strict || seen.folder.policy.strict
     }
 
     /// Ends what a client's `close` ends: his POSIX locks. Needs no right: it takes nothing and tells nothing.

@@ -157,6 +157,7 @@ fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
         default_permissions: false,
         subject_ids: IDS,
         strict: false,
+        read_only: false,
     };
     FileSystem::new(shared, options)
 }

@@ -59,7 +59,7 @@ const CALLS: &[(&str, Call)] = &[
             .open(b.file, libc::O_RDONLY, &NoPassthrough)
             .map(drop)
     }),
-    ("read", |b| b.filesystem.read(b.opened, 0, 10).map(drop)),
+    ("read", |b| b.filesystem.read(b.file, b.opened, 0, 10).map(drop)),
     ("write", |b| b.filesystem.write(b.opened, 0, b"x", 0).map(drop)),
     ("fsync", |b| b.filesystem.fsync(b.opened, false)),
     ("lseek", |b| {
