@@ -48,11 +48,11 @@ pub fn return_freed_memory() {
 /// # Errors
 /// Those of `capset(2)`.
 pub fn give_up_setuid_keeping() -> io::Result<()> {
-    use caps::{CapSet, Capability};
-    for set in [CapSet::Effective, CapSet::Permitted] {
-        caps::drop(None, set, Capability::CAP_FSETID).map_err(io::Error::other)?;
-    }
-    Ok(())
+    const FSETID: u64 = 1 << 4;
+    let mut capabilities = sys::identity::capabilities()?;
+    capabilities.effective &= !FSETID;
+    capabilities.permitted &= !FSETID;
+    sys::identity::set_capabilities(&capabilities)
 }
 
 /// Tells whether a thread has a signal pending that it does not block: then it does not want to wait any longer.

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+pub(super) mod identity;
 pub(super) mod process;
 
 /// The most bytes of a file handle (`MAX_HANDLE_SZ`).
@@ -219,62 +220,6 @@ pub(super) fn ofd_getlk(fd: BorrowedFd<'_>, mut lock: libc::flock) -> io::Result
     // SAFETY: the kernel reads and writes one struct flock.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) })?;
     Ok(lock)
-}
-
-/// The supplementary groups of the thread.
-pub(super) fn groups() -> io::Result<Vec<u32>> {
-    // SAFETY: with length 0 nothing is written.
-    let count = check(unsafe { libc::getgroups(0, ptr::null_mut()) })?;
-    let mut groups = vec![0; count as usize];
-    // SAFETY: the kernel writes at most as many as told.
-    let count = check(unsafe { libc::getgroups(count as i32, groups.as_mut_ptr()) })?;
-    groups.truncate(count as usize);
-    Ok(groups)
-}
-
-/// `setgroups(2)` of the calling thread alone.
-pub(super) fn set_groups(groups: &[u32]) -> io::Result<()> {
-    // SAFETY: the kernel reads as many as told.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
-    Ok(())
-}
-
-/// `setfsuid(2)` of the calling thread.
-pub(super) fn set_fs_uid(uid: u32) -> io::Result<()> {
-    set_fs_id(libc::SYS_setfsuid, uid)
-}
-
-/// `setfsgid(2)` of the calling thread.
-pub(super) fn set_fs_gid(gid: u32) -> io::Result<()> {
-    set_fs_id(libc::SYS_setfsgid, gid)
-}
-
-fn set_fs_id(call: libc::c_long, id: u32) -> io::Result<()> {
-    // SAFETY: takes a number.
-    unsafe { libc::syscall(call, id) };
-    // It tells the former id, never an error; an impossible id changes nothing and tells the present one.
-    // SAFETY: takes a number.
-    let now = unsafe { libc::syscall(call, u32::MAX) };
-    if now as u32 == id {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-}
-
-/// Brings the capabilities into force again that reach every file (`capabilities(7)`), CAP_FSETID left out.
-pub(super) fn raise_file_capabilities() -> io::Result<()> {
-    use caps::{CapSet, Capability, CapsHashSet};
-    let mut wanted = caps::read(None, CapSet::Effective).map_err(io::Error::other)?;
-    let files = [
-        Capability::CAP_DAC_OVERRIDE,
-        Capability::CAP_DAC_READ_SEARCH,
-        Capability::CAP_FOWNER,
-        Capability::CAP_CHOWN,
-        Capability::CAP_MKNOD,
-    ];
-    wanted.extend::<CapsHashSet>(files.into_iter().collect());
-    caps::set(None, CapSet::Effective, &wanted).map_err(io::Error::other)
 }
 
 /// The `ioctl(2)` FUSE_DEV_IOC_BACKING_CLOSE (`linux/fuse.h`, Linux 6.9).
