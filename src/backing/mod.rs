@@ -39,7 +39,7 @@ pub use holders::{Device, Holder, Holders, Mapping, Process, ProcessOwner, holde
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
 pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left};
 pub use name::{Name, NameError};
-pub use notify::{close_backing, notify_epoch};
+pub use notify::{close_backing, notify_epoch, notify_inode};
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
     clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory, signal_pending,

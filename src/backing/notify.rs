@@ -7,6 +7,8 @@ use super::sys;
 
 /// `FUSE_NOTIFY_INC_EPOCH` (`linux/fuse.h`, ABI 7.44, Linux 6.16).
 const INC_EPOCH: i32 = 8;
+/// `FUSE_NOTIFY_INVAL_INODE`
+const INVAL_INODE: i32 = 2;
 /// The size of `struct fuse_out_header`.
 const HEADER: usize = 16;
 
@@ -25,6 +27,29 @@ pub fn notify_epoch(device: BorrowedFd<'_>) -> io::Result<()> {
     // The kernel takes a message whole or not at all.
     nix::unistd::write(device, &message)?;
     Ok(())
+}
+
+/// Lets the kernel ask again for the attributes of an inode of a FUSE mount before it uses them, and with `pages` drop
+/// what it keeps of its content, or of a directory's listing (`FUSE_NOTIFY_INVAL_INODE`). Tells whether the kernel
+/// knew the inode: if not, it may hear of it from an answer that is on its way. With `pages` it waits for reads of the
+/// inode that are under way; answers to other requests that were made before it do not bring back what it dropped
+/// (`fuse_inode.attr_version`).
+///
+/// # Errors
+/// EPERM if nothing is mounted on the descriptor; those of `write(2)`.
+pub fn notify_inode(device: BorrowedFd<'_>, inode: u64, pages: bool) -> io::Result<bool> {
+    let offset: i64 = if pages { 0 } else { -1 };
+    let mut message = [0; HEADER + 24];
+    message[..4].copy_from_slice(&((HEADER + 24) as u32).to_ne_bytes());
+    message[4..8].copy_from_slice(&INVAL_INODE.to_ne_bytes());
+    // struct fuse_notify_inval_inode_out: ino, off, len; a length of 0 means all that follows.
+    message[16..24].copy_from_slice(&inode.to_ne_bytes());
+    message[24..32].copy_from_slice(&offset.to_ne_bytes());
+    match nix::unistd::write(device, &message) {
+        Ok(_) => Ok(true),
+        Err(nix::errno::Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Ends what the kernel reads and writes by itself (`FUSE_DEV_IOC_BACKING_CLOSE`, Linux 6.9); files that are open by
@@ -66,7 +91,14 @@ mod tests {
         let at = open_root(scratch.path()).unwrap();
         let (device, mounted) = mount_fuse(at.as_fd(), &options).unwrap();
         let notified = notify_epoch(device.as_fd());
+        let known = [1, 77].map(|inode| notify_inode(device.as_fd(), inode, true).unwrap());
+        let attributes = [1, 77].map(|inode| notify_inode(device.as_fd(), inode, false).unwrap());
         mounted.unmount(true).unwrap();
+        assert_eq!(
+            (known, attributes),
+            ([true, false], [true, false]),
+            "of the top directory"
+        );
         match notified {
             Ok(()) => {}
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "a kernel before 6.16"),

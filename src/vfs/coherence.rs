@@ -18,6 +18,9 @@ use crate::policy::{Right, Verdict};
 /// For as long as nothing else is said.
 pub(super) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Where changes behind the daemon's back are not noticed.
+const UNWATCHED: Duration = Duration::from_secs(1);
+
 /// A change in a directory that is under way. While it lives, no other mount keeps a name of the directory.
 #[must_use]
 pub(super) struct Changing<'a> {
@@ -183,7 +186,7 @@ impl FileSystem {
     }
 }
 
-/// How long anything of a folder may be kept: until the daemon says otherwise.
-fn lasts(_folder: &FolderView) -> Duration {
-    LONG
+/// How long anything of a folder may be kept: until the daemon says otherwise, where it learns of what others do.
+fn lasts(folder: &FolderView) -> Duration {
+    if folder.backing.is_watched() { LONG } else { UNWATCHED }
 }

@@ -88,6 +88,14 @@ pub enum Target {
     Entry(Seen),
 }
 
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        if self.kernel.get().is_some() {
+            self.shared.detached();
+        }
+    }
+}
+
 /// How often a request starts anew because lines were found to have moved.
 const ATTEMPTS: usize = 4;
 
@@ -111,6 +119,13 @@ impl FileSystem {
         });
         shared.enlist(&filesystem);
         filesystem
+    }
+
+    /// Gives it the kernel that it is mounted in, once and before that asks anything.
+    pub(super) fn attach(&self, kernel: Box<dyn Kernel>) {
+        if self.kernel.set(kernel).is_ok() {
+            self.shared.attached();
+        }
     }
 
     /// The view at the present generation.

@@ -11,10 +11,11 @@ use super::ids::Ino;
 /// Only [`Kernel::forget_name`] and [`Kernel::drop_pages`] may wait for requests that are under way: no request may
 /// call these two.
 pub trait Kernel: Send + Sync {
-    /// Drops the attributes and the pages that are cached of an inode, a directory's listing too.
-    fn drop_pages(&self, ino: Ino);
-    /// Drops the attributes that are cached of an inode. Never waits.
-    fn drop_attributes(&self, ino: Ino);
+    /// Drops the attributes and the pages that are cached of an inode, a directory's listing too. Tells whether the
+    /// kernel knew the inode; if not, an answer that tells it of it may still be on its way.
+    fn drop_pages(&self, ino: Ino) -> bool;
+    /// Drops the attributes that are cached of an inode, and tells the same. Never waits.
+    fn drop_attributes(&self, ino: Ino) -> bool;
     /// Drops one cached name of a directory, be it there or missing, and the directory's attributes.
     fn forget_name(&self, parent: Ino, name: &[u8]);
     /// Lets every name be looked up anew before it is used again. Never waits.

@@ -14,6 +14,7 @@ pub mod adapter;
 pub mod attr;
 mod authorize;
 pub mod backing;
+mod behind;
 mod coherence;
 mod counters;
 mod descriptors;
@@ -37,6 +38,7 @@ pub mod shared;
 pub mod steward;
 mod verify;
 pub mod view;
+mod watch;
 mod writers;
 
 #[cfg(test)]
@@ -49,3 +51,4 @@ pub use mount::{Mount, MountRequest};
 pub use revoke::Revoked;
 pub use shared::Shared;
 pub use steward::Steward;
+pub use watch::WatchReport;

@@ -5,13 +5,14 @@
 //! in every mount before the call that published them returns.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::backing::Backing;
+use super::behind::Behind;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
@@ -20,6 +21,7 @@ use super::invalidate::Invalidator;
 use super::leases::Leases;
 use super::pool::Pacing;
 use super::steward::Steward;
+use super::watch::{WatchReport, Watcher};
 use super::writers::Writers;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
 
@@ -59,9 +61,15 @@ pub struct Shared {
     changing: Mutex<Pending>,
     mounts: ArcSwap<Vec<Weak<FileSystem>>>,
     mounted: AtomicU64,
+    /// How many mounts have a kernel that keeps what it is told.
+    attached: AtomicUsize,
     pub(super) leases: Leases,
     pub(super) writers: Writers,
     invalidator: Invalidator,
+    pub(super) behind: Behind,
+    watcher: Watcher,
+    /// Held while the watcher is told which backings there are.
+    watching: Mutex<()>,
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
     pub(super) pacing: Pacing,
@@ -80,7 +88,7 @@ impl Shared {
     /// the nodes of all of them together.
     pub fn new(steward: Arc<dyn Steward>, files: usize) -> Arc<Self> {
         const MOST_FOR_NODES: usize = 16_384;
-        Arc::new(Self {
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
             steward,
             published: ArcSwap::from_pointee(Published {
                 generation: 1,
@@ -91,9 +99,20 @@ impl Shared {
             changing: Mutex::default(),
             mounts: ArcSwap::default(),
             mounted: AtomicU64::new(1),
+            attached: AtomicUsize::new(0),
             leases: Leases::default(),
             writers: Writers::default(),
             invalidator: Invalidator::start(),
+            behind: Behind::start(shared),
+            watcher: Watcher::start({
+                let shared = Weak::clone(shared);
+                Box::new(move |batch| {
+                    if let Some(shared) = shared.upgrade() {
+                        shared.changed_natively(batch);
+                    }
+                })
+            }),
+            watching: Mutex::default(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
             pacing: Pacing::start(),
@@ -121,7 +140,12 @@ impl Shared {
                 true
             });
             let before = self.published.load_full();
-            let after = self.replace(Arc::new(snapshot), Arc::new(backings));
+            let after = {
+                let _watching = self.watching.lock();
+                // Nothing is kept of a backing before it is watched.
+                self.watch(&backings);
+                self.replace(Arc::new(snapshot), Arc::new(backings))
+            };
             self.forget_names(|mount| mount.is_concerned(&before, &after))
         };
         self.invalidator.run_and_wait(&concerned);
@@ -193,6 +217,13 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Tells, for each file system that a folder lies on, whether changes behind the daemon's back are noticed.
+    pub fn watch_reports(&self) -> Vec<WatchReport> {
+        let published = self.published.load_full();
+        let backings = published.backings.iter().map(|(folder, backing)| (*folder, backing));
+        self.watcher.report(backings)
+    }
+
     pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
         self.mounts.rcu(|mounts| {
             let alive = mounts.iter().filter(|mount| mount.strong_count() > 0);
@@ -200,6 +231,31 @@ impl Shared {
             mounts.push(Arc::downgrade(mount));
             mounts
         });
+    }
+
+    /// A kernel keeps what it is told from now on: so others are watched.
+    pub(super) fn attached(&self) {
+        self.attached.fetch_add(1, Ordering::AcqRel);
+        self.watch_anew();
+    }
+
+    /// Takes back what [`Shared::attached`] noted. With the last kernel goes the watch: others shall not pay for what
+    /// helps nobody.
+    pub(super) fn detached(&self) {
+        self.attached.fetch_sub(1, Ordering::AcqRel);
+        self.watch_anew();
+    }
+
+    /// Finds anew which file systems are to be and can be watched.
+    pub(super) fn watch_anew(&self) {
+        let _watching = self.watching.lock();
+        self.watch(&self.published.load().backings);
+    }
+
+    /// Called under the lock of `watching`.
+    fn watch(&self, backings: &HashMap<FolderId, Arc<Backing>>) {
+        let listens = self.attached.load(Ordering::Acquire) > 0;
+        self.watcher.follow(backings.values().filter(|_| listens));
     }
 
     /// The number of the next mount.

@@ -30,17 +30,20 @@ impl Notifier {
 }
 
 impl Kernel for Notifier {
-    fn drop_pages(&self, ino: Ino) {
-        note(self.notifier.inval_inode(INodeNo(ino.0), 0, 0), "pages", ino);
+    fn drop_pages(&self, ino: Ino) -> bool {
+        note(
+            backing::notify_inode(self.device.as_fd(), ino.0, true),
+            "pages",
+            ino,
+        )
     }
 
-    fn drop_attributes(&self, ino: Ino) {
-        // A negative offset leaves the pages alone (`fuse_reverse_inval_inode`).
+    fn drop_attributes(&self, ino: Ino) -> bool {
         note(
-            self.notifier.inval_inode(INodeNo(ino.0), -1, 0),
+            backing::notify_inode(self.device.as_fd(), ino.0, false),
             "attributes",
             ino,
-        );
+        )
     }
 
     fn forget_name(&self, parent: Ino, name: &[u8]) {
@@ -59,9 +62,10 @@ impl Kernel for Notifier {
     }
 }
 
-fn note(told: io::Result<()>, what: &str, ino: Ino) {
-    if let Err(error) = told {
-        // A mount that has ended has nothing cached any more.
+/// Of a mount that has ended the kernel knows nothing any more.
+fn note<T: Default>(told: io::Result<T>, what: &str, ino: Ino) -> T {
+    told.unwrap_or_else(|error| {
         tracing::debug!(%error, ?ino, "the kernel did not forget {what}");
-    }
+        T::default()
+    })
 }
