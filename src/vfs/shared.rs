@@ -220,8 +220,10 @@ impl Shared {
     /// Tells, for each file system that a folder lies on, whether changes behind the daemon's back are noticed.
     pub fn watch_reports(&self) -> Vec<WatchReport> {
         let published = self.published.load_full();
-        let backings = published.backings.iter().map(|(folder, backing)| (*folder, backing));
-        self.watcher.report(backings)
+        let mut backings: Vec<_> = published.backings.iter().collect();
+        backings.sort_by_key(|(folder, _)| **folder);
+        self.watcher
+            .report(backings.into_iter().map(|(folder, backing)| (*folder, backing)))
     }
 
     pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
