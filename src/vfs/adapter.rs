@@ -87,7 +87,9 @@ impl Filesystem for Adapter {
         }
         // Without a word about opens and closes, nobody could take back the locks of who closed: those of a read-only
         // mount are its own.
-        let opens_itself = self.0.opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
+        let opens_itself = self
+            .0
+            .opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
         let locks = InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS;
         let wanted = if opens_itself { InitFlags::empty() } else { locks }
             | InitFlags::FUSE_DO_READDIRPLUS

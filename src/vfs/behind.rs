@@ -140,7 +140,7 @@ impl Shared {
     fn drop_everything(&self, mounts: &[Arc<FileSystem>]) {
         tracing::debug!("more was changed behind the daemon's back than is told one by one");
         // It may be that nothing can be watched any more.
-        self.mounts_changed();
+        self.watch_anew();
         for mount in mounts {
             mount.forget_names();
             mount.drop_all_pages();

@@ -92,7 +92,9 @@ pub enum Target {
 
 impl Drop for FileSystem {
     fn drop(&mut self) {
-        self.shared.mounts_changed();
+        if self.kernel.get().is_some() {
+            self.shared.detached();
+        }
     }
 }
 
@@ -119,6 +121,13 @@ impl FileSystem {
         });
         shared.enlist(&filesystem);
         filesystem
+    }
+
+    /// Gives it the kernel that it is mounted in, once and before that asks anything.
+    pub(super) fn attach(&self, kernel: Box<dyn Kernel>) {
+        if self.kernel.set(kernel).is_ok() {
+            self.shared.attached();
+        }
     }
 
     /// The view at the present generation.

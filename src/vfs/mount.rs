@@ -148,9 +148,7 @@ fn serve(
     let pool = Pool::new(filesystem, device.try_clone()?, shared.pacing.pacer());
     let adapter = Adapter(Arc::clone(filesystem), pool.first());
     let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
-    let _ = filesystem
-        .kernel
-        .set(Box::new(Notifier::new(session.notifier(), own)));
+    filesystem.attach(Box::new(Notifier::new(session.notifier(), own)));
     std::thread::Builder::new()
         .name("fuse-session".into())
         .spawn(move || session.run())

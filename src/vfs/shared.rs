@@ -5,7 +5,7 @@
 //! in every mount before the call that published them returns.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -61,6 +61,8 @@ pub struct Shared {
     changing: Mutex<Pending>,
     mounts: ArcSwap<Vec<Weak<FileSystem>>>,
     mounted: AtomicU64,
+    /// How many mounts have a kernel that keeps what it is told.
+    attached: AtomicUsize,
     pub(super) leases: Leases,
     pub(super) writers: Writers,
     invalidator: Invalidator,
@@ -97,6 +99,7 @@ impl Shared {
             changing: Mutex::default(),
             mounts: ArcSwap::default(),
             mounted: AtomicU64::new(1),
+            attached: AtomicUsize::new(0),
             leases: Leases::default(),
             writers: Writers::default(),
             invalidator: Invalidator::start(),
@@ -228,11 +231,10 @@ impl Shared {
     /// Tells, for each file system that a folder lies on, whether changes behind the daemon's back are noticed.
     pub fn watch_reports(&self) -> Vec<WatchReport> {
         let published = self.published.load_full();
-        let backings = published
-            .backings
-            .iter()
-            .map(|(folder, backing)| (*folder, backing));
-        self.watcher.report(backings)
+        let mut backings: Vec<_> = published.backings.iter().collect();
+        backings.sort_by_key(|(folder, _)| **folder);
+        self.watcher
+            .report(backings.into_iter().map(|(folder, backing)| (*folder, backing)))
     }
 
     pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
@@ -242,20 +244,31 @@ impl Shared {
             mounts.push(Arc::downgrade(mount));
             mounts
         });
-        self.mounts_changed();
     }
 
-    /// Watches from now on if there is a mount, and no more if there is none: then nobody is to be told, and others
-    /// shall not pay for it.
-    pub(super) fn mounts_changed(&self) {
+    /// A kernel keeps what it is told from now on: so others are watched.
+    pub(super) fn attached(&self) {
+        self.attached.fetch_add(1, Ordering::AcqRel);
+        self.watch_anew();
+    }
+
+    /// Takes back what [`Shared::attached`] noted. With the last kernel goes the watch: others shall not pay for what
+    /// helps nobody.
+    pub(super) fn detached(&self) {
+        self.attached.fetch_sub(1, Ordering::AcqRel);
+        self.watch_anew();
+    }
+
+    /// Finds anew which file systems are to be and can be watched.
+    pub(super) fn watch_anew(&self) {
         let _watching = self.watching.lock();
         self.watch(&self.published.load().backings);
     }
 
     /// Called under the lock of `watching`.
     fn watch(&self, backings: &HashMap<FolderId, Arc<Backing>>) {
-        let mounted = self.mounts.load().iter().any(|mount| mount.strong_count() > 0);
-        self.watcher.follow(backings.values().filter(|_| mounted));
+        let listens = self.attached.load(Ordering::Acquire) > 0;
+        self.watcher.follow(backings.values().filter(|_| listens));
     }
 
     /// The number of the next mount.

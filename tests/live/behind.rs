@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{BOB, OLGA, User, World, names, plant, word};
+use crate::common::{BOB, OLGA, ROOT, User, World, names, plant, word};
 
 /// What is seen later than this is seen too late. It takes some 20 ms; the rest is for a machine that is full.
 const SEEN_WITHIN: Duration = Duration::from_secs(1);
@@ -403,4 +403,25 @@ fn where_the_file_system_cannot_be_watched_it_takes_a_second() {
     OLGA.run(|| std::fs::write(lent.join("new"), "").unwrap());
     soon_for(OLGA, SEEN_UNWATCHED_WITHIN, (8, "ok".to_owned()), look);
     assert_eq!(world.logged().matches("cannot be watched").count(), 1);
+    // Whoever runs it is told, of each file system once.
+    world.ok(OLGA, "create tests");
+    world.ok(OLGA, "create more");
+    let findings = world.json(ROOT, "doctor");
+    let noticed: Vec<_> = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| {
+            finding["what"]
+                .as_str()
+                .unwrap()
+                .starts_with("what others change")
+        })
+        .map(|finding| (finding["ok"].as_bool().unwrap(), finding["advice"].is_string()))
+        .collect();
+    assert_eq!(noticed.len(), 2, "{findings}");
+    assert!(
+        noticed.contains(&(true, false)) && noticed.contains(&(false, true)),
+        "{findings}"
+    );
 }

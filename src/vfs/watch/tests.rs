@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use super::*;
-use crate::backing::{Entry, NameChange, open_root};
+use crate::backing::{Entry, FileHandle, NameChange, open_root};
 use crate::vfs::Custody;
 
 /// What is told later than this is told too late: a machine that is full included.
@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct World {
     scratch: tempfile::TempDir,
+    /// The handle of `scratch`: elsewhere on its file system others are busy.
+    at: FileHandle,
     backing: Arc<Backing>,
     watcher: Watcher,
     told: Receiver<(Instant, Batch)>,
@@ -32,8 +34,10 @@ impl World {
             println!("SKIP: no fanotify");
             return None;
         }
+        let at = crate::backing::handle(backing.root().unwrap()).unwrap().unwrap();
         let world = Self {
             scratch,
+            at,
             backing,
             watcher,
             told,
@@ -50,6 +54,18 @@ impl World {
 
     fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
+    }
+
+    fn is_named(&self, change: &Change, wanted: &str) -> bool {
+        matches!(change, Change::Name { entry, kind: NameChange::Created, .. } if self.is(entry, wanted))
+    }
+
+    fn is_content_of(&self, change: &Change, wanted: &str) -> bool {
+        matches!(change, Change::Content(Changed { entry: Some(entry), .. }) if self.is(entry, wanted))
+    }
+
+    fn is(&self, entry: &Entry, wanted: &str) -> bool {
+        entry.directory == self.at && &*entry.name == wanted.as_bytes()
     }
 
     fn begin(&self, script: &str) -> Child {
@@ -86,22 +102,17 @@ fn backing(at: &Path) -> Arc<Backing> {
     Arc::new(Backing::new(open_root(at).unwrap(), Custody::Managed).unwrap())
 }
 
-fn is_named(change: &Change, wanted: &str) -> bool {
-    matches!(change, Change::Name { entry, kind: NameChange::Created, .. } if &*entry.name == wanted.as_bytes())
-}
-
-fn is_content_of(change: &Change, wanted: &str) -> bool {
-    matches!(change, Change::Content(Changed { entry: Some(entry), .. }) if &*entry.name == wanted.as_bytes())
-}
-
 #[test]
 fn what_others_do_is_told_and_each_thing_once() {
     let Some(world) = World::new() else { return };
     world.shell("echo > one; for i in $(seq 100); do echo more >> one; done; echo > two");
-    let told = world.told_until(|change| is_named(change, "two"));
-    assert!(told.iter().any(|change| is_named(change, "one")));
-    assert!(told.iter().any(|change| is_content_of(change, "one")));
-    let often = told.iter().filter(|change| is_content_of(change, "one")).count();
+    let told = world.told_until(|change| world.is_named(change, "two"));
+    assert!(told.iter().any(|change| world.is_named(change, "one")));
+    assert!(told.iter().any(|change| world.is_content_of(change, "one")));
+    let often = told
+        .iter()
+        .filter(|change| world.is_content_of(change, "one"))
+        .count();
     assert!(often < 100, "{often}");
 }
 
@@ -122,7 +133,7 @@ fn a_file_that_is_written_all_the_time_is_told_of_again_and_again_to_the_end() {
         let Ok((at, batch)) = world.told.recv_timeout(PATIENCE) else {
             continue;
         };
-        if batch.changes().any(|change| is_content_of(change, "file")) {
+        if batch.changes().any(|change| world.is_content_of(change, "file")) {
             times.push(at);
             // At least so long it was when it was told.
             seen = file.metadata().unwrap().len();
@@ -150,8 +161,8 @@ fn nothing_is_told_of_what_is_watched_no_more() {
     world.shell("echo > unseen");
     world.follow(true);
     world.shell("echo > last");
-    let told = world.told_until(|change| is_named(change, "last"));
-    assert!(!told.iter().any(|change| is_named(change, "unseen")));
+    let told = world.told_until(|change| world.is_named(change, "last"));
+    assert!(!told.iter().any(|change| world.is_named(change, "unseen")));
 }
 
 #[test]
@@ -197,9 +208,9 @@ fn what_is_not_watched_at_present_is_reported_as_it_would_be() {
     world.shell("echo > unseen");
     world.follow(true);
     world.shell("echo > last");
-    let told = world.told_until(|change| is_named(change, "last"));
+    let told = world.told_until(|change| world.is_named(change, "last"));
     assert!(
-        !told.iter().any(|change| is_named(change, "unseen")),
+        !told.iter().any(|change| world.is_named(change, "unseen")),
         "it was only tried"
     );
 }
@@ -223,7 +234,7 @@ fn a_batch_that_grows_without_end_becomes_everything() {
     let change = |number: usize| Change::Name {
         file_system: crate::backing::file_system(open_root(Path::new("/")).unwrap()).unwrap(),
         entry: Entry {
-            directory: crate::backing::FileHandle::from_bytes(&[0; 12]).unwrap(),
+            directory: FileHandle::from_bytes(&[0; 12]).unwrap(),
             name: number.to_string().into_bytes().into(),
         },
         target: None,
