@@ -24,6 +24,7 @@ mod lock;
 mod mount;
 mod notify;
 mod thread;
+mod top;
 mod watch;
 mod xattr;
 
@@ -47,5 +48,6 @@ pub use process::{
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};
+pub use top::{ask_for_node, open_top};
 pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

@@ -34,6 +34,7 @@ pub struct FuseMountOptions {
 pub struct Mounted {
     id: u64,
     device: Device,
+    detached: Option<OwnedFd>,
 }
 
 /// Mounts on a directory that is held open: whatever its path leads to by now. Gives the `/dev/fuse` descriptor
@@ -73,6 +74,7 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
     let mounted = Mounted {
         id,
         device: Device { major, minor },
+        detached: sys::clone_mount(root.as_fd()).ok(),
     };
     Ok((device, mounted))
 }
@@ -86,6 +88,11 @@ impl Mounted {
     /// The number of its file system.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// A mount of the same file system that is attached nowhere, to be taken once. It keeps the file system alive.
+    pub fn take_detached(&mut self) -> Option<OwnedFd> {
+        self.detached.take()
     }
 
     /// Where it is mounted now; `None` if it is not.

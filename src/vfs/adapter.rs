@@ -65,6 +65,12 @@ impl Adapter {
         served
     }
 
+    /// Answers for a node by its number, which is no name that a program gave, and tells a program nothing.
+    fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
+        let answer = self.0.answer_cut(Ino(number.0), req.pid());
+        reply_entry(reply, answer.map_err(|error| to_errno(&error)));
+    }
+
     /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
     fn run<T>(&self, operation: impl FnOnce(&FileSystem) -> Result<T>) -> std::result::Result<T, Errno> {
         take_asked();
@@ -101,6 +107,8 @@ impl Filesystem for Adapter {
             // The backing clears setuid bits and capabilities by itself, for the daemon has no CAP_FSETID; the kernel
             // does not ask for them before each write.
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2
+            // Lets the kernel ask for what is to be cut.
+            | InitFlags::FUSE_EXPORT_SUPPORT
             | InitFlags::FUSE_PASSTHROUGH;
         for flag in wanted.iter() {
             // What an older kernel does not have, it does without.
@@ -120,8 +128,11 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Lookup);
+        if name == "." {
+            return self.answer_cut(req, parent, reply);
+        }
         let looked_up = self.run(|fs| Lookup::of(fs.lookup(Ino(parent.0), name.as_bytes())));
         reply_lookup(reply, looked_up);
     }

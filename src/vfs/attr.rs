@@ -164,7 +164,7 @@ impl FileSystem {
     pub(super) fn entry(&self, seen: &Seen, stat: &Stat, name_lasts: Duration) -> Entry {
         Entry {
             attr: self.attr(seen, stat),
-            generation: seen.node.object.generation(),
+            generation: seen.node.generation(),
             name_lasts,
         }
     }

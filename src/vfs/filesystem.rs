@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::authorize::take_asked;
 use super::counters::Counter;
+use super::cut::Cuts;
 use super::error::{Error, Result};
 use super::handles::Handles;
 use super::ids::{Ino, MountId};
@@ -21,6 +22,7 @@ use super::locate::verdict_of;
 use super::locks::Waiters;
 use super::node::Node;
 use super::nodes::Nodes;
+use super::reach::Reach;
 use super::shared::{Published, Shared};
 use super::view::{FolderView, View, Viewer};
 use crate::policy::{Cursor, FolderId, Refusal, Right, Rights, Subject, Verdict};
@@ -65,6 +67,8 @@ pub struct FileSystem {
     pub(super) kernel: OnceLock<Box<dyn Kernel>>,
     pub(super) features: OnceLock<Features>,
     pub(super) id: MountId,
+    pub(super) reach: Arc<Reach>,
+    pub(super) cuts: Cuts,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
 }
@@ -116,6 +120,8 @@ impl FileSystem {
             kernel: OnceLock::new(),
             features: OnceLock::new(),
             id: shared.next_mount(),
+            reach: Arc::default(),
+            cuts: Cuts::default(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, None)),
             renewing: Mutex::new(()),
         });

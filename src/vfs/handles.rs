@@ -21,6 +21,8 @@ pub struct OpenFile {
     pub node: Arc<Node>,
     /// Whether it was opened for writing.
     pub writable: bool,
+    /// How often its node had been cut before.
+    cuts: u32,
     /// The flags that it has on the backing.
     flags: i32,
     /// Whether the kernel keeps pages of it.
@@ -41,6 +43,7 @@ impl OpenFile {
         Self {
             node: Arc::clone(node),
             writable,
+            cuts: node.cuts(),
             flags,
             cached,
             fd: OnceLock::new(),
@@ -61,6 +64,11 @@ impl OpenFile {
         let fd = backing::reopen(path()?, self.flags)?;
         // Another may have been quicker; one is as good as the other.
         Ok(self.fd.get_or_init(|| Arc::new(fd)).as_fd())
+    }
+
+    /// Tells whether it was cut: for good, whatever rights come back.
+    pub fn is_cut(&self) -> bool {
+        self.cuts != self.node.cuts()
     }
 
     /// Tells whether reads and writes pass by the daemon.
@@ -173,9 +181,13 @@ impl Handles {
     /// The open file of a handle.
     ///
     /// # Errors
-    /// [`Error::Unknown`].
+    /// [`Error::Revoked`] if it was cut, [`Error::Unknown`].
     pub fn file(&self, fh: Fh) -> Result<Arc<OpenFile>> {
-        self.files.read().get(&fh).cloned().ok_or(Error::Unknown)
+        let file = self.files.read().get(&fh).cloned().ok_or(Error::Unknown)?;
+        if file.is_cut() {
+            return Err(Error::Revoked);
+        }
+        Ok(file)
     }
 
     /// The open directory of a handle.
@@ -206,6 +218,21 @@ impl Handles {
             .collect();
         nodes.sort_unstable_by_key(|node| node.ino);
         nodes.dedup_by_key(|node| node.ino);
+        nodes
+    }
+
+    /// The nodes of files that are open past the daemon and not cut, with whether any of these was opened for writing.
+    pub fn open_past_daemon(&self) -> Vec<(Arc<Node>, bool)> {
+        let mut nodes: Vec<_> = self
+            .files
+            .read()
+            .values()
+            .filter(|file| file.bypasses() && !file.is_cut())
+            .map(|file| (Arc::clone(&file.node), file.writable))
+            .collect();
+        // Those for writing first, so that they stay.
+        nodes.sort_unstable_by_key(|(node, writable)| (node.ino, !writable));
+        nodes.dedup_by_key(|(node, _)| node.ino);
         nodes
     }
 

@@ -4,11 +4,12 @@
 //! here, by threads of their own, for the kernel may make such a notification wait for a request on the same inode:
 //!
 //! - at once, while the change waits: the pages of open files whose rights shrank, and the listings of directories;
+//! - likewise: files that are open past the daemon and whose rights shrank are cut (see [`super::cut`]);
 //! - soon after, for much may be cached: the attributes of everything that the kernel knows.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::filesystem::FileSystem;
 
@@ -20,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The threads and the way to them.
 pub(super) struct Invalidator {
     jobs: Sender<Job>,
+    cuts: Sender<Job>,
     rest: Sender<Vec<Arc<FileSystem>>>,
 }
 
@@ -43,9 +45,18 @@ impl Invalidator {
                 }
             }
         });
+        let (cuts, work) = channel::<Job>();
+        spawn("cut", move || {
+            while let Ok(job) = work.recv() {
+                cut(&job.mounts);
+                if let Some(done) = job.done {
+                    let _ = done.send(());
+                }
+            }
+        });
         let (rest, work) = channel();
         spawn("attributes", move || drop_attributes(&work));
-        Self { jobs, rest }
+        Self { jobs, cuts, rest }
     }
 
     /// Queues the work for these mounts.
@@ -55,6 +66,11 @@ impl Invalidator {
         }
         // Without its thread, the end of the daemon is near.
         let _ = self.rest.send(mounts.clone());
+        let again = mounts.clone();
+        let _ = self.cuts.send(Job {
+            mounts: again,
+            done: None,
+        });
         let _ = self.jobs.send(Job { mounts, done: None });
     }
 
@@ -63,16 +79,44 @@ impl Invalidator {
         if mounts.is_empty() {
             return;
         }
-        let (done, wait) = sync_channel(1);
-        let job = Job {
-            mounts: mounts.to_vec(),
-            done: Some(done),
-        };
-        if self.jobs.send(job).is_err() || wait.recv_timeout(PATIENCE).is_err() {
-            tracing::warn!("the kernel has not dropped all pages of revoked files yet: a backing may hang");
+        let deadline = Instant::now() + PATIENCE;
+        let waits = [&self.cuts, &self.jobs].map(|work| {
+            let (done, wait) = sync_channel(1);
+            let _ = work.send(Job {
+                mounts: mounts.to_vec(),
+                done: Some(done),
+            });
+            wait
+        });
+        for wait in waits {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if wait.recv_timeout(left).is_err() {
+                tracing::warn!(
+                    "the kernel has not let go of all that was taken back yet: a backing may hang"
+                );
+            }
         }
         let _ = self.rest.send(mounts.to_vec());
     }
+}
+
+/// Cuts what is open past the daemon. A mount whose requests hang holds up no other.
+fn cut(mounts: &[Arc<FileSystem>]) {
+    let begun = mounts.iter().filter_map(|mount| {
+        let nodes = mount.begin_cut();
+        (!nodes.is_empty()).then(|| (Arc::clone(mount), nodes))
+    });
+    let (done, wait) = channel::<()>();
+    for (mount, nodes) in begun.collect::<Vec<_>>() {
+        let done = done.clone();
+        spawn("cut", move || {
+            mount.cut(&nodes);
+            drop(done);
+        });
+    }
+    drop(done);
+    // Ends when all have ended.
+    let _ = wait.recv_timeout(PATIENCE);
 }
 
 fn drop_attributes(work: &Receiver<Vec<Arc<FileSystem>>>) {

@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::ids::Ino;
+use super::reach::Held;
 
 /// What the file system tells the kernel of its own accord.
 ///
@@ -62,11 +63,17 @@ impl Passthrough for NoPassthrough {
 pub struct BackingFile {
     id: Option<fuser::BackingId>,
     device: Arc<OwnedFd>,
+    _reach: Held,
 }
 
 impl BackingFile {
-    pub(super) fn new(id: fuser::BackingId, device: Arc<OwnedFd>) -> Self {
-        Self { id: Some(id), device }
+    /// `reach` is the way by which it could be cut.
+    pub(super) fn new(id: fuser::BackingId, device: Arc<OwnedFd>, reach: Held) -> Self {
+        Self {
+            id: Some(id),
+            device,
+            _reach: reach,
+        }
     }
 
     /// The kernel's number for it.

@@ -70,7 +70,7 @@ impl Mount {
                 read_only: request.read_only,
             },
         );
-        let (device, mounted) = backing::mount_fuse(
+        let (device, mut mounted) = backing::mount_fuse(
             request.at.as_fd(),
             &FuseMountOptions {
                 uid: account.uid,
@@ -82,6 +82,16 @@ impl Mount {
             },
         )?;
         let server = serve(&filesystem, device, shared)?;
+        let detached = mounted.take_detached();
+        if filesystem.features().passthrough && !request.strict {
+            let top = detached
+                .ok_or_else(|| io::ErrorKind::Unsupported.into())
+                .and_then(|mount| backing::open_top(mount, account.uid, account.gid));
+            match top {
+                Ok(top) => filesystem.reach.open(top),
+                Err(error) => tracing::warn!(%error, "no data bypasses the daemon, for it could not be cut"),
+            }
+        }
         Ok(Self {
             mounted,
             server: Some(server),
@@ -94,7 +104,9 @@ impl Mount {
     /// # Errors
     /// Those of `umount2(2)`; EBUSY while something is open and `lazy` is not set.
     pub fn unmount(&self, lazy: bool) -> io::Result<()> {
-        self.mounted.unmount(lazy)
+        self.mounted.unmount(lazy)?;
+        self.filesystem.reach.end();
+        Ok(())
     }
 
     /// The kernel's number for it.
@@ -135,6 +147,7 @@ impl Drop for Mount {
         {
             tracing::warn!(%error, "a mount could not be taken down");
         }
+        self.filesystem.reach.end();
     }
 }
 

@@ -139,6 +139,8 @@ pub struct Node {
     pub(super) data: Mutex<Data>,
     /// How the kernel let programs have it past the daemon: what they mapped may outlive their open files.
     bypassed: AtomicU8,
+    /// How often what was open of it was cut.
+    cuts: AtomicU32,
 }
 
 const BYPASSED: u8 = 1;
@@ -190,6 +192,7 @@ impl Node {
             listed: AtomicU64::new(0),
             data: Mutex::default(),
             bypassed: AtomicU8::new(0),
+            cuts: AtomicU32::new(0),
         }
     }
 
@@ -262,6 +265,21 @@ impl Node {
     pub(super) fn has_bypassed(&self, writable: bool) -> bool {
         let how = if writable { BYPASSED_FOR_WRITING } else { BYPASSED };
         self.bypassed.load(Ordering::Acquire) & how != 0
+    }
+
+    /// Cuts what is open of it.
+    pub(super) fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often what was open of it was cut.
+    pub(super) fn cuts(&self) -> u32 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// The generation that the kernel is told: another after each cut.
+    pub(super) fn generation(&self) -> u64 {
+        self.object.generation().wrapping_add(u64::from(self.cuts()))
     }
 
     /// Where it was last found.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::filesystem::FileSystem;
 use super::ids::Ino;
 use super::locate::path_in;
-use super::node::Node;
-use crate::policy::{FolderPolicy, PlacePath, Right};
+use super::node::{Node, Position};
+use crate::policy::{FolderPolicy, PlacePath, Right, Rights};
 
 /// A file that was open past the daemon with more rights than the subject has now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,9 +41,35 @@ impl FileSystem {
     }
 
     fn is_readable_if_revoked(&self, node: &Arc<Node>) -> Option<bool> {
-        let rights = self.rights_now(node);
-        let readable = rights.contains(Right::Read);
-        let covered = readable && (rights.contains(Right::Write) || !node.has_bypassed(true));
-        (!covered).then_some(readable)
+        let writable = node.has_bypassed(true);
+        let rights = self.rights_to_have_open(node, writable);
+        (!are_enough(rights, writable)).then_some(rights.contains(Right::Read))
     }
+
+    /// Tells whether the subject may have a file open past the daemon: to read, for who has it reads it, and
+    /// perhaps to write.
+    pub(super) fn covers(&self, node: &Arc<Node>, writable: bool) -> bool {
+        are_enough(self.rights_to_have_open(node, writable), writable)
+    }
+
+    /// What the subject may do with a node. Where that seems too little, it is made sure that the node is judged by
+    /// where it is now: what is taken here does not come back.
+    fn rights_to_have_open(&self, node: &Arc<Node>, writable: bool) -> Rights {
+        let rights = self.rights_now(node);
+        if are_enough(rights, writable) {
+            return rights;
+        }
+        self.with_view(|view| {
+            if let Position::Under { parent, .. } = node.position() {
+                self.verify(view, self.seen_node(view, parent)?)?;
+            }
+            self.seen_node(view, Arc::clone(node))
+        })
+        .map(|seen| seen.verdict.rights)
+        .unwrap_or_default()
+    }
+}
+
+fn are_enough(rights: Rights, writable: bool) -> bool {
+    rights.contains(Right::Read) && (!writable || rights.contains(Right::Write))
 }

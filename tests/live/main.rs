@@ -21,6 +21,7 @@ mod cases;
 mod coherent;
 mod command_line;
 mod control;
+mod cut;
 mod data;
 mod immediate;
 mod kill;

@@ -316,6 +316,15 @@ pub(super) fn move_mount(mount: BorrowedFd<'_>, at: BorrowedFd<'_>) -> io::Resul
     Ok(())
 }
 
+/// `open_tree(2)` with OPEN_TREE_CLONE: a mount of its own of what an open directory lies on, attached nowhere.
+pub(super) fn clone_mount(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    // SAFETY: the path is empty and ends in NUL.
+    Ok(owned(check(unsafe {
+        libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), c"".as_ptr(), flags)
+    })?))
+}
+
 /// `mallopt(3)` M_MMAP_THRESHOLD.
 pub(super) fn set_mmap_threshold(bytes: i32) {
     const M_MMAP_THRESHOLD: i32 = -3;

@@ -170,8 +170,15 @@ impl FileSystem {
                 self.closed_for_writing(node);
             }
         });
+        let fh = opened?;
+        // The policy may have changed since it was asked, and what was open past the daemon been cut before this was
+        // open: so it is asked again.
+        if matches!(route, Route::Kernel(_)) && !self.covers(node, writable) {
+            self.release(fh, None);
+            return Err(Refusal::Access.into());
+        }
         Ok(Opening {
-            fh: opened?,
+            fh,
             flush: node.locks.are_used(),
             route,
         })
@@ -205,6 +212,7 @@ impl FileSystem {
         if wanted
             && data.cached == 0
             && let Some(kernel) = self.kernel.get()
+            && let Some(reach) = self.reach.hold()
         {
             let opened = seen
                 .folder
@@ -214,7 +222,7 @@ impl FileSystem {
                 .and_then(|_as| passthrough.open_backing(path.as_fd()));
             match opened {
                 Ok(id) => {
-                    let backing = Arc::new(BackingFile::new(id, kernel.device()));
+                    let backing = Arc::new(BackingFile::new(id, kernel.device(), reach));
                     data.backing = Arc::downgrade(&backing);
                     return Route::Kernel(backing);
                 }

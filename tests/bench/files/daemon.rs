@@ -138,6 +138,7 @@ impl Daemon {
                 place: place(folder, path),
                 principal: user.name.clone(),
                 level: level.into(),
+                kill: false,
             },
         )
     }
