@@ -151,9 +151,15 @@ impl FileSystem {
     /// Takes back what [`FileSystem::opened_for_writing`] noted.
     pub(super) fn closed_for_writing(&self, node: &Node) {
         self.shared.writers.closed(self.id, node.ino);
-        // What was written through a mapping the kernel has not noted.
+        // What was written through a mapping the kernel has not noted; nor do those that keep pages of their own.
         if let Some(kernel) = self.kernel.get() {
             kernel.drop_attributes(node.ino);
+        }
+        let number = node.ino.family();
+        for mount in self.shared.mounts() {
+            if mount.id != self.id && !mount.has_passthrough() {
+                self.shared.invalidator.drop_pages(mount, number);
+            }
         }
     }
 
@@ -176,6 +182,14 @@ impl FileSystem {
         if known {
             self.forget_names();
         }
+    }
+
+    /// Drops what the kernel keeps of an inode's content.
+    pub(super) fn drop_pages_of(&self, number: Ino) {
+        let Some(kernel) = self.kernel.get() else { return };
+        self.nodes.each_of(number, |node| {
+            kernel.drop_pages(node.ino);
+        });
     }
 
     fn drop_attributes_but(&self, number: Ino, but: Option<Ino>) {

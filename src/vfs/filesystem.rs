@@ -252,9 +252,12 @@ impl FileSystem {
     /// Drops the cached pages of open files whose rights do not cover them any more.
     pub(super) fn drop_revoked_pages(&self) {
         let Some(kernel) = self.kernel.get() else { return };
-        for node in self.handles.open_nodes() {
+        let opens_itself = self.features().opens_itself;
+        // Where the kernel opens by itself, nobody tells what is open; nor is anything open for writing.
+        let open = if opens_itself { self.nodes.all() } else { self.handles.open_nodes() };
+        for node in open {
             let rights = self.rights_now(&node);
-            if !rights.contains(Right::Read) || !rights.contains(Right::Write) {
+            if !rights.contains(Right::Read) || !opens_itself && !rights.contains(Right::Write) {
                 kernel.drop_pages(node.ino);
             }
         }

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::filesystem::FileSystem;
+use super::ids::Ino;
 
 /// How long a change of policy waits for the kernel: a backing that hangs must not hang the command line.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,7 +23,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Invalidator {
     jobs: Sender<Job>,
     cuts: Sender<Job>,
-    rest: Sender<Vec<Arc<FileSystem>>>,
+    rest: Sender<Rest>,
+}
+
+/// What follows in its own time.
+enum Rest {
+    /// The attributes of everything that the kernels of these mounts know.
+    Attributes(Vec<Arc<FileSystem>>),
+    /// The pages of one inode.
+    Pages(Arc<FileSystem>, Ino),
 }
 
 struct Job {
@@ -55,7 +64,7 @@ impl Invalidator {
             }
         });
         let (rest, work) = channel();
-        spawn("attributes", move || drop_attributes(&work));
+        spawn("attributes", move || drop_rest(&work));
         Self { jobs, cuts, rest }
     }
 
@@ -65,13 +74,18 @@ impl Invalidator {
             return;
         }
         // Without its thread, the end of the daemon is near.
-        let _ = self.rest.send(mounts.clone());
+        let _ = self.rest.send(Rest::Attributes(mounts.clone()));
         let again = mounts.clone();
         let _ = self.cuts.send(Job {
             mounts: again,
             done: None,
         });
         let _ = self.jobs.send(Job { mounts, done: None });
+    }
+
+    /// Queues the pages of an inode of another mount, which has them from before it was changed.
+    pub(super) fn drop_pages(&self, mount: Arc<FileSystem>, number: Ino) {
+        let _ = self.rest.send(Rest::Pages(mount, number));
     }
 
     /// Does the urgent work for these mounts, or warns that the kernel does not answer; the rest follows.
@@ -96,7 +110,7 @@ impl Invalidator {
                 );
             }
         }
-        let _ = self.rest.send(mounts.to_vec());
+        let _ = self.rest.send(Rest::Attributes(mounts.to_vec()));
     }
 }
 
@@ -119,10 +133,18 @@ fn cut(mounts: &[Arc<FileSystem>]) {
     let _ = wait.recv_timeout(PATIENCE);
 }
 
-fn drop_attributes(work: &Receiver<Vec<Arc<FileSystem>>>) {
-    while let Ok(mut mounts) = work.recv() {
-        std::thread::sleep(PAUSE);
-        mounts.extend(work.try_iter().flatten());
+fn drop_rest(work: &Receiver<Rest>) {
+    while let Ok(first) = work.recv() {
+        if matches!(first, Rest::Attributes(_)) {
+            std::thread::sleep(PAUSE);
+        }
+        let mut mounts = Vec::new();
+        for rest in std::iter::once(first).chain(work.try_iter()) {
+            match rest {
+                Rest::Attributes(more) => mounts.extend(more),
+                Rest::Pages(mount, number) => mount.drop_pages_of(number),
+            }
+        }
         mounts.sort_by_key(|mount| mount.id);
         mounts.dedup_by_key(|mount| mount.id);
         for mount in mounts {

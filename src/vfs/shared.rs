@@ -65,7 +65,7 @@ pub struct Shared {
     attached: AtomicUsize,
     pub(super) leases: Leases,
     pub(super) writers: Writers,
-    invalidator: Invalidator,
+    pub(super) invalidator: Invalidator,
     pub(super) behind: Behind,
     watcher: Watcher,
     /// Held while the watcher is told which backings there are.
