@@ -55,6 +55,19 @@ pub fn give_up_setuid_keeping() -> io::Result<()> {
     sys::identity::set_capabilities(&capabilities)
 }
 
+/// Tells whether a process has a file with this inode number open (`proc_pid_fdinfo(5)`, which tells it since Linux
+/// 5.14). Where that is not to be seen it may have.
+pub fn has_open(process: u32, ino: u64) -> bool {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fdinfo")) else {
+        return false;
+    };
+    let wanted = format!("ino:\t{ino}");
+    open.flatten().any(|entry| {
+        std::fs::read_to_string(entry.path())
+            .is_ok_and(|info| !info.contains("ino:") || info.lines().any(|line| line == wanted))
+    })
+}
+
 /// Tells whether a thread has a signal pending that it does not block: then it does not want to wait any longer.
 /// A thread that is not there has nothing to wait for.
 pub fn signal_pending(thread: u32) -> bool {

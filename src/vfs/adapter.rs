@@ -32,6 +32,7 @@ use super::error::Result;
 use super::filesystem::FileSystem;
 use super::ids::{Fh, Ino};
 use super::kernel::{Features, Passthrough};
+use super::locks::Claim;
 use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
 use super::pool::{Seat, Served};
 
@@ -69,6 +70,11 @@ impl Adapter {
     fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
         let answer = self.0.answer_cut(Ino(number.0), req.pid());
         reply_entry(reply, answer.map_err(|error| to_errno(&error)));
+    }
+
+    /// Whether the kernel opens and closes files of this mount without a word.
+    fn opens_itself(&self) -> bool {
+        self.0.features().opens_itself
     }
 
     /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
@@ -239,7 +245,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Open);
-        if self.0.features().opens_itself {
+        if self.opens_itself() {
             // The kernel does not ask again, and judges by the modes that it is shown.
             return reply.error(Errno::ENOSYS);
         }
@@ -273,7 +279,7 @@ impl Filesystem for Adapter {
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Flush);
-        if self.0.features().opens_itself {
+        if self.opens_itself() {
             return reply.error(Errno::ENOSYS);
         }
         let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
@@ -434,20 +440,23 @@ impl Filesystem for Adapter {
 
     fn setlk(
         &self, req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, start: u64, end: u64,
-        typ: i32, _pid: u32, sleep: bool, reply: ReplyEmpty,
+        typ: i32, pid: u32, sleep: bool, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Setlk);
         let lock = match to_lock(typ, start, end) {
             Ok(lock) => lock,
             Err(errno) => return reply.error(errno),
         };
-        let owner = super::ids::LockOwner(lock_owner.0);
+        let claim = Claim {
+            owner: super::ids::LockOwner(lock_owner.0),
+            process: pid,
+        };
         let owed = self.1.owe();
         let done = move |outcome: Result<()>| {
             reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
             drop(owed);
         };
-        self.0.setlk(caller(req), Fh(fh.0), owner, lock, sleep, done);
+        self.0.setlk(caller(req), Fh(fh.0), claim, lock, sleep, done);
     }
 
     fn bmap(&self, _req: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {

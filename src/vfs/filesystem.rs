@@ -254,7 +254,11 @@ impl FileSystem {
         let Some(kernel) = self.kernel.get() else { return };
         let opens_itself = self.features().opens_itself;
         // Where the kernel opens by itself, nobody tells what is open; nor is anything open for writing.
-        let open = if opens_itself { self.nodes.all() } else { self.handles.open_nodes() };
+        let open = if opens_itself {
+            self.nodes.all()
+        } else {
+            self.handles.open_nodes()
+        };
         for node in open {
             let rights = self.rights_now(&node);
             if !rights.contains(Right::Read) || !opens_itself && !rights.contains(Right::Write) {

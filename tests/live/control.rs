@@ -196,7 +196,7 @@ fn the_answers_that_scripts_rely_on_have_their_fields() {
     );
     assert_eq!(
         world.json(BOB, "mounts"),
-        json!([{"subject": "lft-bob", "at": at.to_str().unwrap(), "passthrough": false}])
+        json!([{"subject": "lft-bob", "at": at.to_str().unwrap(), "passthrough": true}])
     );
     let listed = world.json(BOB, "list")[0].clone();
     assert_eq!(listed["name"], "tests");

@@ -9,10 +9,16 @@ use crate::vfs::error::Result;
 use crate::vfs::handles::Listed;
 use crate::vfs::ids::{Ino, LockOwner};
 use crate::vfs::kernel::NoPassthrough;
+use crate::vfs::locks::Claim;
 use crate::vfs::ops::{AccessMask, RenameFlags, SetAttr, SetXattr, Sink, Whence};
 
 /// What needs no right, for it takes nothing and tells nothing.
 const UNASKED: [&str; 4] = ["forget", "flush", "release", "releasedir"];
+
+const CLAIM: Claim = Claim {
+    owner: LockOwner(1),
+    process: 0,
+};
 
 type Call = fn(&Bench) -> Result<()>;
 
@@ -240,6 +246,6 @@ fn set_lock(bench: &Bench, kind: LockKind) -> Result<()> {
     let done = move |outcome| answer.send(outcome).unwrap();
     bench
         .filesystem
-        .setlk(CALLER, bench.opened, LockOwner(1), lock(kind), false, done);
+        .setlk(CALLER, bench.opened, CLAIM, lock(kind), false, done);
     wait.recv().unwrap()
 }
