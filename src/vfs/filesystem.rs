@@ -122,7 +122,7 @@ impl FileSystem {
             id: shared.next_mount(),
             reach: Arc::default(),
             cuts: Cuts::default(),
-            view: ArcSwap::from_pointee(View::of(&published, options.viewer, None)),
+            view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });
         shared.enlist(&filesystem);
@@ -281,7 +281,7 @@ impl FileSystem {
         if before.generation == published.generation {
             return before;
         }
-        let view = Arc::new(View::of(&published, self.options.viewer, Some(&before)));
+        let view = Arc::new(View::of(&published, self.options.viewer, &self.shared.compiled));
         self.view.store(Arc::clone(&view));
         view
     }

@@ -21,6 +21,7 @@ use super::invalidate::Invalidator;
 use super::leases::Leases;
 use super::pool::Pacing;
 use super::steward::Steward;
+use super::view::FolderViews;
 use super::watch::{WatchReport, Watcher};
 use super::writers::Writers;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
@@ -64,6 +65,7 @@ pub struct Shared {
     /// How many mounts have a kernel that keeps what it is told.
     attached: AtomicUsize,
     pub(super) leases: Leases,
+    pub(super) compiled: FolderViews,
     pub(super) writers: Writers,
     pub(super) invalidator: Invalidator,
     pub(super) behind: Behind,
@@ -101,6 +103,7 @@ impl Shared {
             mounted: AtomicU64::new(1),
             attached: AtomicUsize::new(0),
             leases: Leases::default(),
+            compiled: FolderViews::default(),
             writers: Writers::default(),
             invalidator: Invalidator::start(),
             behind: Behind::start(shared),
