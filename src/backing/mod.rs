@@ -46,7 +46,7 @@ pub use process::{
     Processors, clear_umask, give_up_setuid_keeping, has_open, raise_descriptor_limit, return_freed_memory,
     return_large_memory, signal_pending,
 };
-pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
+pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};
 pub use top::{ask_for_node, open_top};
 pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};

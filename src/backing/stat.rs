@@ -168,6 +168,24 @@ pub fn statfs(fd: impl AsFd) -> io::Result<StatFs> {
     })
 }
 
+/// Tells whether the calling thread may search a directory: then it needs no more to ask for what is in it.
+///
+/// # Errors
+/// Those of `faccessat(2)` but EACCES.
+pub fn may_search(directory: impl AsFd) -> io::Result<bool> {
+    use nix::unistd::{AccessFlags, faccessat};
+    match faccessat(
+        directory.as_fd(),
+        c".",
+        AccessFlags::X_OK,
+        nix::fcntl::AtFlags::AT_EACCESS,
+    ) {
+        Ok(()) => Ok(true),
+        Err(nix::errno::Errno::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Tells whether a file lies on a FUSE file system.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //! changed policy), and another directory under its name inherits only what lowers. A line on a file is tied to
 //! the name: what takes the name inherits the line, and an inode that left the name stays lowered by it.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
@@ -13,11 +13,11 @@ use super::filesystem::{FileSystem, Seen};
 use super::inode::{find_object, needs_handle};
 use super::node::{Node, Object, Opened, Position};
 use super::nodes::Found;
+use super::paths::{path_below, path_of, relative_path};
 use super::view::{FolderView, View};
-use crate::backing::{self, FileHandle, FileKind, Name};
+use crate::backing::{self, Credentials, FileHandle, FileKind, Name};
 use crate::policy::{
-    Cursor, FolderPolicy, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing,
-    Target, Verdict,
+    Cursor, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing, Target, Verdict,
 };
 
 /// What a name in a directory leads to.
@@ -54,11 +54,20 @@ impl FileSystem {
     /// # Errors
     /// [`Error::PlacesMoved`]; the backing's own failures but ENOENT, which is an empty probe.
     pub(super) fn probe(&self, parent: &Seen, name: &Name) -> Result<Probe> {
+        self.probe_as(parent, name, &parent.folder.backing.credentials())
+    }
+
+    /// Like [`FileSystem::probe`], in a directory that may be searched with the credentials of the backing.
+    pub(super) fn probe_searchable(&self, parent: &Seen, name: &Name) -> Result<Probe> {
+        self.probe_as(parent, name, &Credentials::Daemon)
+    }
+
+    fn probe_as(&self, parent: &Seen, name: &Name, credentials: &Credentials) -> Result<Probe> {
         let folder = &*parent.folder;
         let by_name = folder.tree.step(parent.cursor, name.as_bytes());
         let directory = self.fd(parent)?;
         let opened = {
-            let _as = folder.backing.credentials().assume()?;
+            let _as = credentials.assume()?;
             find_object(folder, &directory, name, by_name)
         };
         let opened = match opened {
@@ -368,47 +377,4 @@ fn find_by_handle(folder: &FolderView, place: &Place) -> Result<Option<PlacePath
         Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The path of a node in its folder, by where it was last found.
-pub(super) fn path_of(folder: &FolderView, node: &Arc<Node>) -> Option<PlacePath> {
-    path_in(&folder.policy, node)
-}
-
-/// Likewise, for who may not see the folder any more.
-pub(super) fn path_in(folder: &FolderPolicy, node: &Arc<Node>) -> Option<PlacePath> {
-    let mut names = Vec::new();
-    let mut at = Arc::clone(node);
-    let start = loop {
-        match at.position() {
-            Position::Root => break PlacePath::root(),
-            Position::Granted(place) => break folder.places.get(place)?.path.clone(),
-            Position::Under { parent, name } => {
-                names.push(name);
-                at = parent;
-            }
-        }
-    };
-    names
-        .iter()
-        .rev()
-        .try_fold(start, |path, name| path.join(name.as_bytes()).ok())
-}
-
-impl Seen {
-    /// The path in the folder, by where it was last found.
-    pub(super) fn path(&self) -> Option<PlacePath> {
-        path_of(&self.folder, &self.node)
-    }
-}
-
-pub(super) fn path_below(parent: &Seen, name: &Name) -> Option<PlacePath> {
-    parent.path()?.join(name.as_bytes()).ok()
-}
-
-pub(super) fn relative_path(root: BorrowedFd<'_>, fd: &OwnedFd) -> Option<PlacePath> {
-    use std::os::unix::ffi::OsStrExt;
-    let root = backing::path_of(root).ok()?;
-    let path = backing::path_of(fd).ok()?;
-    PlacePath::parse(path.strip_prefix(&root).ok()?.as_os_str().as_bytes()).ok()
 }

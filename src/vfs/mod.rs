@@ -34,6 +34,7 @@ pub mod mount;
 pub mod node;
 pub mod nodes;
 pub mod ops;
+mod paths;
 mod pool;
 mod reach;
 pub mod revoke;

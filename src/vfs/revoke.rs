@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::filesystem::FileSystem;
 use super::ids::Ino;
-use super::locate::path_in;
 use super::node::{Node, Position};
+use super::paths::path_in;
 use crate::policy::{FolderPolicy, PlacePath, Right, Rights};
 
 /// A file that was open past the daemon with more rights than the subject has now.

@@ -46,7 +46,15 @@ impl Sink for Entries<'_> {
 
     fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool {
         self.0.add(
-            INodeNo(entry.attr.ino.0),
+            // What has no node has a number all the same.
+            INodeNo(
+                if entry.attr.ino.0 == 0 {
+                    listed.ino
+                } else {
+                    entry.attr.ino
+                }
+                .0,
+            ),
             next,
             OsStr::from_bytes(&listed.name),
             &entry.name_lasts.min(entry.attr.lasts),

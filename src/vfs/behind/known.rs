@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backing::{self, Entry, FileHandle, FileSystemId};
 use crate::policy::{FolderId, FolderPolicy, PlacePath};
 use crate::vfs::backing::Backing;
-use crate::vfs::locate::relative_path;
+use crate::vfs::paths::relative_path;
 
 /// The inode numbers of so many handles are remembered, twice over.
 const REMEMBERED: usize = 8192;

@@ -9,7 +9,7 @@ use crate::vfs::attr::Entry;
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{FileSystem, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::path_below;
+use crate::vfs::paths::path_below;
 
 impl FileSystem {
     /// Gives a file another name in the same folder.

@@ -14,6 +14,7 @@ mod open;
 mod remove;
 mod rename;
 mod space;
+mod top;
 mod xattr;
 
 pub use attributes::{AccessMask, SetAttr};

@@ -6,7 +6,8 @@ use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right};
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::{Probe, path_below};
+use crate::vfs::locate::Probe;
+use crate::vfs::paths::path_below;
 
 impl FileSystem {
     /// Removes a name that is not a directory's.

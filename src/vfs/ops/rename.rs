@@ -6,8 +6,9 @@ use crate::policy::{Operation, Place, PlaceChange, PlaceKind, Refusal, Right, St
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::{Probe, path_below};
+use crate::vfs::locate::Probe;
 use crate::vfs::node::{Opened, Position};
+use crate::vfs::paths::path_below;
 use crate::vfs::view::View;
 
 /// The flags of `renameat2(2)`.

@@ -1,6 +1,7 @@
 //! A file system over a scratch directory, with one folder that one subject has at a level of the test's choice.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -60,14 +61,23 @@ impl Steward for Agreeable {
 
 impl Bench {
     pub(in crate::vfs) fn new() -> Self {
+        Self::of(Custody::Managed)
+    }
+
+    /// Likewise, of a directory that somebody else reaches too; nothing in it is his.
+    pub(super) fn of(custody: Custody) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let inside = |name: &str| -> PathBuf { scratch.path().join(name) };
         std::fs::write(inside("file"), "content").unwrap();
         std::fs::write(inside("other"), "content").unwrap();
         std::fs::create_dir(inside("sub")).unwrap();
         std::os::unix::fs::symlink("file", inside("link")).unwrap();
+        std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for file in ["file", "other"] {
+            std::fs::set_permissions(inside(file), PermissionsExt::from_mode(0o666)).unwrap();
+        }
         let root = backing::open_root(scratch.path()).unwrap();
-        let backing = Arc::new(Backing::new(root, Custody::Managed).unwrap());
+        let backing = Arc::new(Backing::new(root, custody).unwrap());
         let shared = Shared::new(Arc::new(Agreeable), 64);
         publish(&shared, &backing, Level::Full, Vec::new());
         let filesystem = mount(&shared, SUBJECT);
