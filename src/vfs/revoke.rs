@@ -9,7 +9,7 @@ use super::filesystem::FileSystem;
 use super::ids::Ino;
 use super::locate::path_in;
 use super::node::{Node, Position};
-use crate::policy::{FolderPolicy, PlacePath, Right, Rights};
+use crate::policy::{FolderId, FolderPolicy, PlacePath, Right, Rights};
 
 /// A file that was open past the daemon with more rights than the subject has now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,12 @@ pub struct Revoked {
 }
 
 impl FileSystem {
+    /// Tells whether a file of a folder is open past the daemon.
+    pub fn is_open_past_daemon(&self, folder: FolderId) -> bool {
+        let open = self.handles.open_past_daemon();
+        open.iter().any(|(node, _)| node.folder == folder)
+    }
+
     /// Tells whether programs may hold something of a folder that was taken back from the subject.
     pub fn may_be_held(&self, folder: &FolderPolicy) -> bool {
         let bypassed = |node: &Node| node.folder == folder.id && node.has_bypassed(false);

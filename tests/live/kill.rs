@@ -303,3 +303,26 @@ fn where_no_data_bypasses_the_daemon_nobody_has_to_be_ended() {
     // It ends by itself when it touches what it has mapped.
     assert!(program.lives());
 }
+
+#[test]
+fn what_is_open_when_a_folder_becomes_strict_is_told_of() {
+    let Some(world) = lent("") else { return };
+    assert_eq!(notes(&world, OLGA, "set tests revoke=strict"), [""; 0]);
+    world.ok(OLGA, "set tests revoke=default");
+    let at = world.mount(BOB).join("tests");
+    let open = BOB.run(|| std::fs::File::open(at.join("one")).unwrap());
+    let told = notes(&world, OLGA, "set tests revoke=strict");
+    assert!(
+        told.len() == 1 && told[0].contains("until it is closed"),
+        "{told:?}"
+    );
+    drop(open);
+    // What is opened from now on ends with the right, and comes back with it.
+    let open = BOB.run(|| std::fs::File::open(at.join("two")).unwrap());
+    let read = || crate::common::word(std::os::unix::fs::FileExt::read_at(&open, &mut [0; 4], 0));
+    assert_eq!(read(), "ok");
+    world.permit("tests", BOB.name, "invisible");
+    assert_eq!(read(), "EIO");
+    world.permit("tests", BOB.name, "view");
+    assert_eq!(read(), "ok");
+}
