@@ -27,6 +27,11 @@ impl FileSystem {
         open.iter().any(|(node, _)| node.folder == folder)
     }
 
+    /// Tells whether a file of a folder that was cut is still open: who has it open can map it.
+    pub fn is_cut_and_open(&self, folder: FolderId) -> bool {
+        self.handles.any_cut(|node| node.folder == folder)
+    }
+
     /// Tells whether programs may hold something of a folder that was taken back from the subject.
     pub fn may_be_held(&self, folder: &FolderPolicy) -> bool {
         let bypassed = |node: &Node| node.folder == folder.id && node.has_bypassed(false);
