@@ -1,8 +1,10 @@
-//! Which processes hold a mapping of a file, and how one of them is ended for sure.
+//! Which processes have a file mapped or open, and how one of them is ended for sure.
 //!
 //! `/proc/PID/maps` names a mapped file by the device and the inode number that programs see (`proc_pid_maps(5)`),
-//! also where FUSE passes its data through. Who is to be ended, the caller decides.
+//! also where FUSE passes its data through; `/proc/PID/fdinfo` tells the same of what is open. Who is to be ended, the
+//! caller decides.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,24 +26,37 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// A file that is mapped.
+/// A file that a process holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mapping {
+pub struct Hold {
     /// The file system it lies on.
     pub device: Device,
     /// Its inode number there, as `st_ino` tells it.
     pub inode: u64,
-    /// Whether the process can change it by this mapping, by itself or after an `mprotect(2)`.
+    /// Whether the process can change it so: by a mapping also after an `mprotect(2)`.
     pub writes: bool,
+    /// Whether it is mapped, and not only open.
+    pub mapped: bool,
 }
 
-/// A process with the mappings that were asked for.
+/// A process with those of its files that were asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
     /// Its number.
     pub pid: Pid,
-    /// What is mapped.
-    pub mappings: Vec<Mapping>,
+    /// What it holds.
+    pub holds: Vec<Hold>,
+}
+
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// On which file systems.
+    pub devices: &'a [Device],
+    /// Which files of theirs, by inode number.
+    pub file: &'a dyn Fn(Device, u64) -> bool,
+    /// Whether files that are open count, and not only those that are mapped.
+    pub open: bool,
 }
 
 /// What a look at all processes found.
@@ -68,11 +83,11 @@ pub struct Process {
     fd: OwnedFd,
 }
 
-/// Looks through all processes for mappings of files that are `wanted`, by file system and inode number.
+/// Looks through all processes for those that hold what is wanted.
 ///
 /// # Errors
 /// If `/proc` cannot be listed.
-pub fn holders(wanted: impl Fn(Device, u64) -> bool) -> io::Result<Holders> {
+pub fn holders(wanted: Wanted<'_>) -> io::Result<Holders> {
     let mut holders = Holders::default();
     let mut buffer = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
@@ -84,9 +99,9 @@ pub fn holders(wanted: impl Fn(Device, u64) -> bool) -> io::Result<Holders> {
         if pid == Pid::this() {
             continue;
         }
-        match mappings_into(pid, &wanted, &mut buffer) {
-            Ok(mappings) if mappings.is_empty() => {}
-            Ok(mappings) => holders.found.push(Holder { pid, mappings }),
+        match holds_of(pid, wanted, &mut buffer) {
+            Ok(holds) if holds.is_empty() => {}
+            Ok(holds) => holders.found.push(Holder { pid, holds }),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => holders.closed.push(pid),
             // It has ended.
             Err(_) => {}
@@ -95,38 +110,125 @@ pub fn holders(wanted: impl Fn(Device, u64) -> bool) -> io::Result<Holders> {
     Ok(holders)
 }
 
-/// The mappings of one process of files that are `wanted`.
+/// What one process holds of what is wanted.
 ///
 /// # Errors
-/// Those of reading `/proc/PID/maps`: ENOENT and ESRCH if it has ended.
-pub fn mappings(pid: Pid, wanted: impl Fn(Device, u64) -> bool) -> io::Result<Vec<Mapping>> {
-    mappings_into(pid, &wanted, &mut Vec::new())
+/// Those of reading `/proc/PID`: ENOENT and ESRCH if it has ended.
+pub fn holds(pid: Pid, wanted: Wanted<'_>) -> io::Result<Vec<Hold>> {
+    holds_of(pid, wanted, &mut Vec::new())
 }
 
-fn mappings_into(
-    pid: Pid, wanted: &impl Fn(Device, u64) -> bool, buffer: &mut Vec<u8>,
-) -> io::Result<Vec<Mapping>> {
+fn holds_of(pid: Pid, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> io::Result<Vec<Hold>> {
+    let mut holds = mapped(pid, wanted, buffer)?;
+    if wanted.open {
+        holds.extend(open(pid, wanted)?);
+    }
+    Ok(holds)
+}
+
+fn mapped(pid: Pid, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> io::Result<Vec<Hold>> {
     buffer.clear();
     File::open(format!("/proc/{pid}/maps"))?.read_to_end(buffer)?;
-    let mut found: Vec<Mapping> = Vec::new();
+    let mut found: Vec<Hold> = Vec::new();
     for line in buffer.split(|&byte| byte == b'\n') {
-        let Some(line) = Line::parse(line).filter(|line| wanted(line.device, line.inode)) else {
+        let Some(line) = Line::parse(line).filter(|line| wanted.is(line.device, line.inode)) else {
             continue;
         };
         let writes = line.shared && (line.writable || was_opened_for_writing(pid, line.range));
         match found
             .iter_mut()
-            .find(|mapping| mapping.device == line.device && mapping.inode == line.inode)
+            .find(|hold| hold.device == line.device && hold.inode == line.inode)
         {
             Some(known) => known.writes |= writes,
-            None => found.push(Mapping {
+            None => found.push(Hold {
                 device: line.device,
                 inode: line.inode,
                 writes,
+                mapped: true,
             }),
         }
     }
     Ok(found)
+}
+
+fn open(pid: Pid, wanted: Wanted<'_>) -> io::Result<Vec<Hold>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let fd = entry?.file_name();
+        let behind = CString::new([format!("/proc/{pid}/fd/").as_bytes(), fd.as_bytes()].concat())?;
+        let device = match sys::device_behind(&behind) {
+            Ok((major, minor)) => Some(Device { major, minor }),
+            // The kernel tells nothing more of an inode that it has given up.
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => None,
+            // It was closed meanwhile.
+            Err(_) => continue,
+        };
+        if device.is_some_and(|device| !wanted.devices.contains(&device)) {
+            continue;
+        }
+        let info = Path::new(&format!("/proc/{pid}/fdinfo")).join(&fd);
+        let told = std::fs::read_to_string(info).ok();
+        let Some(info) = told.as_deref().and_then(Info::parse) else {
+            continue;
+        };
+        if info.flags & libc::O_PATH != 0 {
+            continue;
+        }
+        let device = device.or_else(|| device_of_mount(pid, info.mount));
+        // Of a mount that was taken down lazily the kernel tells nothing either.
+        let devices = device.as_ref().map_or(wanted.devices, std::slice::from_ref);
+        let device = devices.iter().find(|device| wanted.is(**device, info.inode));
+        found.extend(device.map(|&device| Hold {
+            device,
+            inode: info.inode,
+            writes: info.flags & libc::O_ACCMODE != libc::O_RDONLY,
+            mapped: false,
+        }));
+    }
+    Ok(found)
+}
+
+/// The number of the file system of a mount that a process has.
+fn device_of_mount(pid: Pid, mount: &str) -> Option<Device> {
+    let mounts = std::fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
+    mounts.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').map(text);
+        let (major, minor) = (fields.next()?? == mount)
+            .then(|| fields.nth(1))???
+            .split_once(':')?;
+        Some(Device {
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+        })
+    })
+}
+
+/// What `/proc/PID/fdinfo/FD` tells (`proc_pid_fdinfo(5)`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Info<'a> {
+    flags: i32,
+    mount: &'a str,
+    inode: u64,
+}
+
+impl<'a> Info<'a> {
+    fn parse(info: &'a str) -> Option<Self> {
+        let field = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(value.trim())
+        };
+        Some(Self {
+            flags: i32::from_str_radix(field("flags:")?, 8).ok()?,
+            mount: field("mnt_id:")?,
+            inode: field("ino:")?.parse().ok()?,
+        })
+    }
+}
+
+impl Wanted<'_> {
+    fn is(&self, device: Device, inode: u64) -> bool {
+        self.devices.contains(&device) && (self.file)(device, inode)
+    }
 }
 
 /// Tells whether what is mapped at a range was opened for writing: a shared mapping of it can be made writable. The
@@ -268,6 +370,30 @@ mod tests {
         ] {
             assert_eq!(Line::parse(text.as_bytes()), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_number_of_an_open_file_and_how_it_is_open_are_read() {
+        let told = "pos:\t0\nflags:\t02100002\nmnt_id:\t54\nino:\t17592186044417\nlock:\t1: POSIX\n";
+        let info = Info {
+            flags: 0o2_100_002,
+            mount: "54",
+            inode: 17_592_186_044_417,
+        };
+        assert_eq!(Info::parse(told), Some(info));
+        assert_eq!(Info::parse("pos:\t0\nflags:\t02\nmnt_id:\t54\n"), None);
+    }
+
+    #[test]
+    fn the_file_system_of_a_mount_is_found_by_the_number_of_the_mount() {
+        let root = crate::backing::open_root(Path::new("/proc")).unwrap();
+        let (major, minor) = sys::device(root.as_fd()).unwrap();
+        let mount = sys::mount_id(root.as_fd()).unwrap().to_string();
+        assert_eq!(
+            device_of_mount(Pid::this(), &mount),
+            Some(Device { major, minor })
+        );
+        assert_eq!(device_of_mount(Pid::this(), "4711471"), None);
     }
 
     #[test]

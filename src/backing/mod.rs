@@ -36,7 +36,7 @@ pub use credentials::{Assumed, Credentials, Lender};
 pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole, sync, write_at};
 pub use directory::{DirEntry, DirStream};
 pub use handle::{FileHandle, handle, handle_at, open_handle};
-pub use holders::{Device, Holder, Holders, Mapping, Process, ProcessOwner, holders, mappings, owner_of};
+pub use holders::{Device, Hold, Holder, Holders, Process, ProcessOwner, Wanted, holders, holds, owner_of};
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
 pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left};
 pub use name::{KeptName, Name, NameError};

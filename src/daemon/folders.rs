@@ -1,4 +1,4 @@
-//! create, list, rename, delete, transfer, set.
+//! create, list, rename, delete, transfer.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -190,33 +190,6 @@ impl Run for requests::Transfer {
     }
 }
 
-impl Run for requests::Set {
-    fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
-        let folder = core.owned_folder(caller, &self.folder)?;
-        let known = "the keys are: inherit=override|widen, revoke=strict|default";
-        let (key, value) = self
-            .assignment
-            .split_once('=')
-            .ok_or_else(|| Refused::invalid(format!("'{}' is not KEY=VALUE; {known}", self.assignment)))?;
-        match key {
-            "inherit" => core
-                .store
-                .set_inheritance(&caller.by(), &folder, parse_inheritance(value)?)?,
-            "revoke" => core
-                .store
-                .set_strict(&caller.by(), &folder, parse_strict(value)?)?,
-            key => {
-                return Err(Refused::invalid(format!(
-                    "'{}' cannot be set; {known}",
-                    key.escape_debug()
-                )));
-            }
-        }
-        core.folder_changed(folder.id)?;
-        Ok(said(format!("{}: {key}={value}", folder.name)))
-    }
-}
-
 /// A directory that may be adopted.
 struct Adoptable {
     path: Vec<u8>,
@@ -226,7 +199,7 @@ struct Adoptable {
 
 impl Core {
     /// A folder of the caller's own.
-    fn owned_folder(
+    pub(super) fn owned_folder(
         &mut self, caller: &Caller, folder: &crate::control::wire::PlaceRef,
     ) -> Result<FolderRow> {
         let folder = self.find_folder(caller, folder)?;
@@ -381,23 +354,12 @@ fn make_managed(path: &Path, owner: &AccountRow) -> std::io::Result<()> {
     Ok(())
 }
 
-fn parse_inheritance(word: &str) -> Result<Inheritance> {
+pub(super) fn parse_inheritance(word: &str) -> Result<Inheritance> {
     match word {
         "override" => Ok(Inheritance::Override),
         "widen" => Ok(Inheritance::Widen),
         word => Err(Refused::invalid(format!(
             "'{}' is no way to inherit: say override or widen",
-            word.escape_debug()
-        ))),
-    }
-}
-
-fn parse_strict(word: &str) -> Result<bool> {
-    match word {
-        "strict" => Ok(true),
-        "default" => Ok(false),
-        word => Err(Refused::invalid(format!(
-            "'{}' is no way to take back what is open: say strict or default",
             word.escape_debug()
         ))),
     }

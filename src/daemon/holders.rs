@@ -1,7 +1,8 @@
 //! Processes that hold on to what was taken back: the one who took it is told of them, or they are ended.
 //!
-//! What a program has mapped of a file lives on until the program lets go of it, whatever the policy says. The
-//! search for it reads `/proc` of every process, without the lock of the core: others command meanwhile.
+//! What a program has mapped of a file lives on until the program lets go of it, whatever the policy says; and what it
+//! still has open it can map, though it can neither read nor write it any more. The search for both reads `/proc` of
+//! every process, without the lock of the core: others command meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::resolve::Found;
 use super::server::Remains;
-use crate::backing::{self, Device, Mapping, Process};
+use crate::backing::{self, Device, Hold, Process, Wanted};
 use crate::control::answers::Said;
 use crate::control::wire::quoted;
 use crate::policy::authority::Actor;
@@ -55,6 +56,8 @@ struct Holding<'a> {
     name: String,
     uid: u32,
     mount: &'a Searched,
+    /// Whether it has it mapped, and not only open.
+    mapped: bool,
     /// Whether all its uids are the subject's.
     his: bool,
     path: Option<PlacePath>,
@@ -131,7 +134,7 @@ impl Search {
         if self.mounts.is_empty() {
             return Vec::new();
         }
-        let found = match backing::holders(|device, inode| self.concerns(device, inode)) {
+        let found = match self.look(backing::holders) {
             Ok(found) => found,
             Err(error) => {
                 return vec![format!(
@@ -142,7 +145,7 @@ impl Search {
         let holding: Vec<_> = found
             .found
             .iter()
-            .filter_map(|holder| self.holding(holder.pid, &holder.mappings))
+            .filter_map(|holder| self.holding(holder.pid, &holder.holds))
             .collect();
         let fates = self.end(holding);
         self.audit(core, &fates);
@@ -158,8 +161,15 @@ impl Search {
         told
     }
 
-    fn concerns(&self, device: Device, inode: u64) -> bool {
-        self.revoked(device, inode).is_some()
+    /// Looks for what was taken back.
+    fn look<T>(&self, look: impl FnOnce(Wanted<'_>) -> T) -> T {
+        let devices: Vec<_> = self.mounts.iter().map(|mount| mount.device).collect();
+        let mut mounts = self.mounts.iter();
+        look(Wanted {
+            devices: &devices,
+            file: &|device, inode| self.revoked(device, inode).is_some(),
+            open: mounts.any(|mount| mount.filesystem.is_cut_and_open(self.folder)),
+        })
     }
 
     /// What was taken back of a file, if it lies where the change was made.
@@ -173,11 +183,11 @@ impl Search {
         concerned.then_some((mount, revoked))
     }
 
-    /// What a process holds by its mappings, if anything of it was taken back.
-    fn holding(&self, pid: Pid, mappings: &[Mapping]) -> Option<Holding<'_>> {
-        let (mount, revoked) = mappings.iter().find_map(|mapping| {
-            self.revoked(mapping.device, mapping.inode)
-                .filter(|(_, revoked)| !revoked.readable || mapping.writes)
+    /// What of all that a process holds was taken back.
+    fn holding(&self, pid: Pid, holds: &[Hold]) -> Option<Holding<'_>> {
+        let (hold, (mount, revoked)) = holds.iter().find_map(|hold| {
+            let revoked = self.revoked(hold.device, hold.inode)?;
+            (!revoked.1.readable || hold.writes).then_some((hold, revoked))
         })?;
         let owner = backing::owner_of(pid)?;
         Some(Holding {
@@ -186,6 +196,7 @@ impl Search {
             his: owner.uids == [mount.uid; 3],
             name: owner.name,
             mount,
+            mapped: hold.mapped,
             path: revoked.path,
         })
     }
@@ -222,11 +233,11 @@ impl Search {
     /// Kills the process of this number, if what bears the number when it is held is still one to be killed.
     fn kill(&self, pid: Pid) -> std::io::Result<Option<(Holding<'_>, Process)>> {
         let process = Process::open(pid)?;
-        let mappings = match backing::mappings(pid, |device, inode| self.concerns(device, inode)) {
+        let holds = match self.look(|wanted| backing::holds(pid, wanted)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            mappings => mappings?,
+            holds => holds?,
         };
-        let Some(holder) = self.holding(pid, &mappings).filter(|holder| holder.his) else {
+        let Some(holder) = self.holding(pid, &holds).filter(|holder| holder.his) else {
             return Ok(None);
         };
         process.end()?;
@@ -295,20 +306,22 @@ impl Search {
             None => format!("a file of {}", self.before.name),
         };
         let process = format!("process {pid} ({name}) of {whose}");
+        let how = if holder.mapped { "mapped" } else { "open" };
         match fate {
-            Fate::Ended => format!("ended {process}, which had {what} mapped"),
-            Fate::Lingers => format!("killed {process}, which had {what} mapped, but it has not ended yet"),
-            Fate::Failed(error) => format!("{process} has {what} mapped and cannot be ended: {error}"),
+            Fate::Ended => format!("ended {process}, which had {what} {how}"),
+            Fate::Lingers => format!("killed {process}, which had {what} {how}, but it has not ended yet"),
+            Fate::Failed(error) => format!("{process} has {what} {how} and cannot be ended: {error}"),
             Fate::Left if !holder.his => {
                 format!(
-                    "{process} still has {what} mapped and is left alone: only processes of {} are ended",
+                    "{process} still has {what} {how} and is left alone: only processes of {} are ended",
                     mount.login
                 )
             }
             Fate::Left => {
+                let so = if holder.mapped { "" } else { " and could map it" };
                 let who = if self.may_kill { "" } else { " of root" };
                 format!(
-                    "{process} still has {what} mapped, until it lets go of it or is ended: a --kill{who} ends it"
+                    "{process} still has {what} {how}{so}, until it lets go of it or is ended: a --kill{who} ends it"
                 )
             }
         }

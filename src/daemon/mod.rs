@@ -14,6 +14,7 @@ mod people;
 mod resolve;
 mod rules;
 mod server;
+mod set;
 mod shares;
 mod steward;
 

@@ -236,6 +236,13 @@ impl Handles {
         nodes
     }
 
+    /// Tells whether a file that was open past the daemon and was cut is still open, of a node for which `holds`.
+    pub fn any_cut(&self, holds: impl Fn(&Node) -> bool) -> bool {
+        let files = self.files.read();
+        let mut cut = files.values().filter(|file| file.bypasses() && file.is_cut());
+        cut.any(|file| holds(&file.node))
+    }
+
     fn next(&self) -> Fh {
         Fh(self.next.fetch_add(1, Ordering::Relaxed))
     }

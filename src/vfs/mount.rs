@@ -83,7 +83,7 @@ impl Mount {
         )?;
         let server = serve(&filesystem, device, shared)?;
         let detached = mounted.take_detached();
-        if filesystem.features().passthrough && !request.strict {
+        if filesystem.has_passthrough() {
             let top = detached
                 .ok_or_else(|| io::ErrorKind::Unsupported.into())
                 .and_then(|mount| backing::open_top(mount, account.uid, account.gid));
@@ -124,9 +124,9 @@ impl Mount {
         &self.filesystem
     }
 
-    /// Tells whether data may bypass the daemon.
+    /// Tells whether data may bypass the daemon, and could be cut.
     pub fn has_passthrough(&self) -> bool {
-        self.filesystem.has_passthrough()
+        self.filesystem.has_passthrough() && self.filesystem.reach.top().is_some()
     }
 
     /// Where it is mounted now; `None` if it is not.

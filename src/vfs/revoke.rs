@@ -9,7 +9,7 @@ use super::filesystem::FileSystem;
 use super::ids::Ino;
 use super::node::{Node, Position};
 use super::paths::path_in;
-use crate::policy::{FolderPolicy, PlacePath, Right, Rights};
+use crate::policy::{FolderId, FolderPolicy, PlacePath, Right, Rights};
 
 /// A file that was open past the daemon with more rights than the subject has now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,17 @@ pub struct Revoked {
 }
 
 impl FileSystem {
+    /// Tells whether a file of a folder is open past the daemon.
+    pub fn is_open_past_daemon(&self, folder: FolderId) -> bool {
+        let open = self.handles.open_past_daemon();
+        open.iter().any(|(node, _)| node.folder == folder)
+    }
+
+    /// Tells whether a file of a folder that was cut is still open: who has it open can map it.
+    pub fn is_cut_and_open(&self, folder: FolderId) -> bool {
+        self.handles.any_cut(|node| node.folder == folder)
+    }
+
     /// Tells whether programs may hold something of a folder that was taken back from the subject.
     pub fn may_be_held(&self, folder: &FolderPolicy) -> bool {
         let bypassed = |node: &Node| node.folder == folder.id && node.has_bypassed(false);

@@ -18,9 +18,11 @@ enum Mapped {
     Look { writable: bool },
     /// MAP_SHARED with PROT_WRITE
     Write,
+    /// Not at all: it is open.
+    Not { writable: bool },
 }
 
-/// A program of a user's that has a file mapped and closed. Ends when it is dropped.
+/// A program of a user's that has a file mapped and closed, or open. Ends when it is dropped.
 struct Program(Child);
 
 impl Program {
@@ -29,13 +31,19 @@ impl Program {
             Mapped::Copy { writable } => (writable, libc::PROT_READ, libc::MAP_PRIVATE),
             Mapped::Look { writable } => (writable, libc::PROT_READ, libc::MAP_SHARED),
             Mapped::Write => (true, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED),
+            Mapped::Not { writable } => (writable, libc::PROT_READ, libc::MAP_PRIVATE),
+        };
+        let then = if matches!(mapped, Mapped::Not { .. }) {
+            "".into()
+        } else {
+            format!(
+                "syscall({}, 0, 4096, {protection}, {flags}, fileno($f), 0) > 0 or die $!; close $f;",
+                libc::SYS_mmap
+            )
         };
         let open = if open { "+<" } else { "<" };
         let script = format!(
-            "$| = 1; open(my $f, '{open}', $ARGV[0]) or die $!; \
-             syscall({}, 0, 4096, {protection}, {flags}, fileno($f), 0) > 0 or die $!; \
-             close $f; print qq(ready\\n); sleep 600;",
-            libc::SYS_mmap
+            "$| = 1; open(my $f, '{open}', $ARGV[0]) or die $!; {then} print qq(ready\\n); sleep 600;"
         );
         let mut child = user
             .command("perl")
@@ -302,4 +310,50 @@ fn where_no_data_bypasses_the_daemon_nobody_has_to_be_ended() {
     );
     // It ends by itself when it touches what it has mapped.
     assert!(program.lives());
+}
+
+#[test]
+fn what_is_open_when_a_folder_becomes_strict_is_told_of() {
+    let Some(world) = lent("") else { return };
+    assert_eq!(notes(&world, OLGA, "set tests revoke=strict"), [""; 0]);
+    world.ok(OLGA, "set tests revoke=default");
+    let at = world.mount(BOB).join("tests");
+    let open = BOB.run(|| std::fs::File::open(at.join("one")).unwrap());
+    let told = notes(&world, OLGA, "set tests revoke=strict");
+    assert!(
+        told.len() == 1 && told[0].contains("until it is closed"),
+        "{told:?}"
+    );
+    drop(open);
+    // What is opened from now on ends with the right, and comes back with it.
+    let open = BOB.run(|| std::fs::File::open(at.join("two")).unwrap());
+    let read = || crate::common::word(std::os::unix::fs::FileExt::read_at(&open, &mut [0; 4], 0));
+    assert_eq!(read(), "ok");
+    world.permit("tests", BOB.name, "invisible");
+    assert_eq!(read(), "EIO");
+    world.permit("tests", BOB.name, "view");
+    assert_eq!(read(), "ok");
+}
+
+#[test]
+fn who_has_a_file_open_that_was_cut_could_map_it_and_is_ended() {
+    let Some(world) = lent("may-kill = ['lft-olga']") else {
+        return;
+    };
+    let at = world.mount(BOB).join("tests");
+    let start = |file: &str, writable| Program::start(BOB, &at.join(file), Mapped::Not { writable });
+    let (mut reads, mut writes) = (start("one", false), start("two", true));
+    let told = notes(&world, OLGA, "permit tests --for lft-bob view");
+    assert!(told.len() == 1 && told[0].contains("tests/two open"), "{told:?}");
+    assert!(reads.lives() && writes.lives());
+    let told = notes(&world, OLGA, "unshare tests --with lft-bob");
+    assert_eq!(told.len(), 2, "{told:?}");
+    let mut native = Program::start(
+        OLGA,
+        &world.mount(OLGA).join("tests/one"),
+        Mapped::Not { writable: true },
+    );
+    world.ok(OLGA, "unshare tests --with lft-bob --kill");
+    assert!(reads.was_killed() && writes.was_killed());
+    assert!(native.lives());
 }
