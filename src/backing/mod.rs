@@ -33,7 +33,9 @@ pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole
 pub use directory::{DirEntry, DirStream};
 pub use handle::{FileHandle, handle, handle_at, open_handle};
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
-pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left};
+pub use mount::{
+    FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
+};
 pub use name::{Name, NameError};
 pub use open::{is_within, open_as, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{

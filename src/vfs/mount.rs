@@ -10,7 +10,7 @@ use super::filesystem::{FileSystem, Options};
 use super::pool::Pool;
 use super::shared::Shared;
 use super::view::Viewer;
-use crate::backing::{self, FuseMountOptions, Mounted};
+use crate::backing::{self, FuseMountOptions, MountTable, Mounted};
 use crate::policy::{AccountId, Level};
 
 /// What a mount is asked to be.
@@ -107,6 +107,11 @@ impl Mount {
     /// Tells whether the kernel has ended the mount, by whomever it was unmounted.
     pub fn is_gone(&self) -> bool {
         self.server.as_ref().is_none_or(JoinHandle::is_finished) || !self.mounted.is_mounted()
+    }
+
+    /// Likewise, by a table that was read for many.
+    pub fn is_gone_from(&self, table: &MountTable) -> bool {
+        self.server.as_ref().is_none_or(JoinHandle::is_finished) || !self.mounted.is_in(table)
     }
 }
 
