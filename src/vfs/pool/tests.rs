@@ -145,6 +145,7 @@ fn no_request_is_lost_while_workers_come_and_go() {
                     kernel.pool.grow();
                 }
                 kernel.shrink(usize::try_from(round % 4).unwrap());
+                kernel.pool.linger(round % 3 == 0);
                 left += workers.saturating_sub(kernel.pool.workers());
                 sleep(Duration::from_micros(round * 37 % 1500));
             }
