@@ -126,7 +126,7 @@ impl Drop for Mount {
 }
 
 /// Serves with one worker; there are more when there is more to do.
-fn serve(
+pub(super) fn serve(
     filesystem: &Arc<FileSystem>, device: OwnedFd, shared: &Shared,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut config = fuser::Config::default();
