@@ -38,7 +38,9 @@ pub use directory::{DirEntry, DirStream};
 pub use handle::{FileHandle, handle, handle_at, open_handle};
 pub use holders::{Device, Hold, Holder, Holders, Process, ProcessOwner, Wanted, holders, holds, owner_of};
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
-pub use mount::{FuseMountOptions, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left};
+pub use mount::{
+    FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
+};
 pub use name::{KeptName, Name, NameError};
 pub use notify::{close_backing, notify_epoch, notify_inode};
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};

@@ -1,13 +1,15 @@
 //! Mounting: `fsopen(2)`, `fsmount(2)`, `move_mount(2)`, onto a directory that is held open.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::holders::Device;
 use super::name::Name;
@@ -110,6 +112,11 @@ impl Mounted {
         self.at().is_some()
     }
 
+    /// Likewise, by a table that was read for many.
+    pub fn is_in(&self, table: &MountTable) -> bool {
+        table.ids.contains(&self.id)
+    }
+
     /// Unmounts it; what was mounted over it is left alone.
     ///
     /// # Errors
@@ -124,6 +131,52 @@ impl Mounted {
                 at.display()
             )))
         }
+    }
+}
+
+/// The numbers of all that is mounted, read again only where something has changed (`proc_pid_mountinfo(5)`).
+#[derive(Debug)]
+pub struct MountTable {
+    file: File,
+    ids: HashSet<u64>,
+}
+
+impl MountTable {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `read(2)` of `/proc/self/mountinfo`.
+    pub fn read() -> io::Result<Self> {
+        let mut table = Self {
+            file: File::open("/proc/self/mountinfo")?,
+            ids: HashSet::new(),
+        };
+        table.fill()?;
+        Ok(table)
+    }
+
+    /// Reads it again if something was mounted or unmounted since the last time.
+    ///
+    /// # Errors
+    /// Those of `poll(2)` and `read(2)`.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        let mut changed = [PollFd::new(self.file.as_fd(), PollFlags::POLLPRI)];
+        if poll(&mut changed, PollTimeout::ZERO)? > 0 {
+            self.fill()?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        self.file.rewind()?;
+        let mut text = Vec::new();
+        self.file.read_to_end(&mut text)?;
+        self.ids = text
+            .split(|&byte| byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok())
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        Ok(())
     }
 }
 

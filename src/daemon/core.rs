@@ -12,7 +12,7 @@ use super::config::{Config, Hold};
 use super::error::Result;
 use super::mounts::LiveMount;
 use super::steward::Registrar;
-use crate::backing::{self, users};
+use crate::backing::{self, MountTable, users};
 use crate::policy::{AccountId, FolderId, Snapshot};
 use crate::store::{AccountRow, By, FolderRow, GroupSource, Store, StoreError};
 use crate::vfs::{Backing, Custody, Shared};
@@ -49,6 +49,7 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) registrar: Registrar,
     pub(super) mounts: Vec<LiveMount>,
+    pub(super) mount_table: MountTable,
     pub(super) backings: HashMap<FolderId, Arc<Backing>>,
     pub(super) state: PathBuf,
     pub(super) started: Instant,
@@ -75,6 +76,7 @@ impl Core {
             shared,
             registrar,
             mounts: Vec::new(),
+            mount_table: MountTable::read()?,
             backings: HashMap::new(),
             state,
             started: Instant::now(),

@@ -203,9 +203,14 @@ impl Core {
 
     /// Takes note of mounts that were taken down from outside.
     pub(super) fn forget_gone_mounts(&mut self) {
+        if let Err(error) = self.mount_table.refresh() {
+            tracing::error!(%error, "cannot read what is mounted");
+            return;
+        }
+        let table = &self.mount_table;
         let (gone, up): (Vec<_>, Vec<_>) = std::mem::take(&mut self.mounts)
             .into_iter()
-            .partition(|mount| mount.mount.is_gone());
+            .partition(|mount| mount.mount.is_gone_from(table));
         self.mounts = up;
         for mount in gone {
             if let Err(error) = self.store.forget_mount(mount.mount.id()) {

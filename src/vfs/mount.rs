@@ -10,7 +10,7 @@ use super::filesystem::{FileSystem, Options};
 use super::pool::Pool;
 use super::shared::Shared;
 use super::view::Viewer;
-use crate::backing::{self, Device, FuseMountOptions, Mounted};
+use crate::backing::{self, Device, FuseMountOptions, MountTable, Mounted};
 use crate::policy::{AccountId, Level};
 
 /// What a mount is asked to be.
@@ -138,6 +138,11 @@ impl Mount {
     pub fn is_gone(&self) -> bool {
         self.server.as_ref().is_none_or(JoinHandle::is_finished) || !self.mounted.is_mounted()
     }
+
+    /// Likewise, by a table that was read for many.
+    pub fn is_gone_from(&self, table: &MountTable) -> bool {
+        self.server.as_ref().is_none_or(JoinHandle::is_finished) || !self.mounted.is_in(table)
+    }
 }
 
 impl Drop for Mount {
@@ -152,7 +157,7 @@ impl Drop for Mount {
 }
 
 /// Serves with one worker; there are more when there is more to do.
-fn serve(
+pub(super) fn serve(
     filesystem: &Arc<FileSystem>, device: OwnedFd, shared: &Shared,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut config = fuser::Config::default();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
 use super::locate::still_leads_to;
-use super::paths::relative_path;
 use super::node::{Node, Object, Opened, Position};
+use super::paths::relative_path;
 use super::view::{FolderView, View};
 use crate::backing::{self, Name};
 

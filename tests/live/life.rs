@@ -271,6 +271,7 @@ fn a_mount_that_root_took_down_is_forgotten() {
     let Some((world, _, mount)) = shared() else { return };
     nix::mount::umount2(&mount, nix::mount::MntFlags::empty()).unwrap();
     assert_eq!(world.json(BOB, "mounts"), serde_json::json!([]));
+    assert_eq!(world.json(BOB, "status")["mounts"], 0);
     world.ok(BOB, &format!("mount {}", mount.display()));
     assert_eq!(BOB.run(|| names(&mount)), ["tests"]);
 }

@@ -44,6 +44,16 @@ fn workers(world: &World) -> u64 {
     world.json(ROOT, "status")["workers"].as_u64().unwrap()
 }
 
+/// Waits until those that are not needed are gone.
+fn wait_for_rest(world: &World, left: u64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while workers(world) > left {
+        assert!(Instant::now() < deadline, "those that are not needed stay");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(workers(world), left);
+}
+
 #[test]
 fn requests_that_hang_do_not_hold_up_the_others() {
     let Some(world) = World::new() else { return };
@@ -80,14 +90,27 @@ fn requests_that_hang_do_not_hold_up_the_others() {
     for client in hung {
         assert_eq!(client.join().unwrap(), "ok");
     }
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while workers(&world) > 1 {
-        assert!(Instant::now() < deadline, "those that are not needed stay");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait_for_rest(&world, 1);
     assert_eq!(BOB.run(|| names(&at.join("3"))), ["new"]);
     let log = world.logged();
     assert!(!log.contains("worker"), "{log}");
+}
+
+#[test]
+fn an_idle_mount_costs_two_threads() {
+    const MOUNTS: usize = 30;
+    let Some(world) = World::new() else { return };
+    plant(&world.folder("tests"), &["file"]);
+    let threads = || names(Path::new(&format!("/proc/{}/task", world.pid()))).len();
+    let before = threads();
+    let mounts: Vec<_> = (0..MOUNTS).map(|_| world.mount(OLGA)).collect();
+    for at in &mounts {
+        assert_eq!(OLGA.run(|| names(&at.join("tests"))), ["file"]);
+    }
+    wait_for_rest(&world, MOUNTS as u64);
+    // One that serves and one that waits for it; the runtime may have started some of its own.
+    let grown = threads() - before;
+    assert!(grown <= MOUNTS * 2 + 4, "{grown} threads for {MOUNTS} mounts");
 }
 
 #[test]

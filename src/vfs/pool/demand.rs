@@ -32,6 +32,8 @@ pub(super) struct Demand {
     last: Sample,
     /// How often in succession a request was seen to wait.
     pressed: u32,
+    /// How often in succession nothing had moved by then.
+    stuck: u32,
     since: Instant,
     /// The most that were busy at a time since then.
     peak: usize,
@@ -43,6 +45,8 @@ pub(super) const MOST: usize = 8;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// So often a request is seen to wait before those who do their work get company.
 const PRESSED: u32 = 3;
+/// So often nothing has moved on a full machine before that is taken for more than waiting for a processor.
+const STUCK: u32 = 10;
 
 impl Demand {
     /// Begins to look.
@@ -50,6 +54,7 @@ impl Demand {
         Self {
             last: Sample::default(),
             pressed: 0,
+            stuck: 0,
             since: now,
             peak: 0,
         }
@@ -59,13 +64,19 @@ impl Demand {
     pub(super) fn see(&mut self, now: Instant, sample: Sample, room: bool) -> Advice {
         let last = std::mem::replace(&mut self.last, sample);
         self.peak = self.peak.max(sample.busy);
-        let stuck = last.busy == last.workers && (last.begun, last.workers) == (sample.begun, sample.workers);
+        let moved = (last.begun, last.workers) != (sample.begun, sample.workers);
         self.pressed = if sample.waiting { self.pressed + 1 } else { 0 };
+        self.stuck = if sample.waiting && !moved {
+            self.stuck + 1
+        } else {
+            0
+        };
         // Those who hang need company at any rate; of those who compute, more than two compute no faster on a machine
         // that is full.
-        let helps = stuck || self.pressed >= PRESSED && (room || sample.workers < 2);
-        if sample.waiting && sample.workers < MOST && helps {
-            self.pressed = 0;
+        let hangs = self.stuck >= if room { 1 } else { STUCK };
+        let pressed = self.pressed >= PRESSED && (room || sample.workers < 2);
+        if (hangs || pressed) && sample.workers < MOST {
+            (self.pressed, self.stuck) = (0, 0);
             self.restart(now, sample.workers + 1);
             return Advice::Grow;
         }
@@ -118,10 +129,18 @@ mod tests {
 
     #[test]
     fn one_that_hangs_gets_company_at_once() {
-        let [first, second] = advice(&[busy(1, 7), busy(1, 7)], false)[..] else {
+        let hangs = [busy(1, 6), busy(1, 7), busy(1, 7)];
+        let [.., second, third] = advice(&hangs, true)[..] else {
             panic!()
         };
-        assert_eq!((first, second), (Advice::Keep, Advice::Grow));
+        assert_eq!((second, third), (Advice::Keep, Advice::Grow));
+    }
+
+    #[test]
+    fn on_a_full_machine_one_that_hangs_is_told_from_one_that_waits_for_a_processor() {
+        let seen = advice(&[busy(2, 7); 12], false);
+        assert_eq!(seen[..10], [Advice::Keep; 10]);
+        assert_eq!(seen[10], Advice::Grow);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const AFTER: Duration = Duration::from_millis(20);
 
 /// The way to the thread.
 pub(in crate::vfs) struct Pacer {
-    known: Mutex<Vec<Weak<Pool>>>,
+    pub(super) known: Mutex<Vec<Weak<Pool>>>,
     called: Mutex<Vec<Weak<Pool>>>,
     thread: OnceLock<Thread>,
     may_hold: AtomicBool,

@@ -1,7 +1,8 @@
-//! The pool on a device that is a socket, with the test as the kernel.
+//! The pool on a device that is a socket, with the test as the kernel, and on a real one.
 
-use std::os::fd::AsRawFd;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::sleep;
@@ -12,7 +13,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::time::TimeVal;
 
 use super::{Pacing, Pool, Seat};
-use crate::backing::unreadable;
+use crate::backing::{FuseMountOptions, Mounted, mount_fuse, unreadable};
+use crate::vfs::mount::serve;
 use crate::vfs::tests::bench::Bench;
 
 const FUSE_GETATTR: u32 = 3;
@@ -123,6 +125,94 @@ fn one_that_owes_an_answer_stays() {
     kernel.wait_for(0);
 }
 
+/// Lets workers come and go until `done`; there were many of them.
+fn churn(pool: &Arc<Pool>, unreadable: &OwnedFd, done: &AtomicBool) {
+    let mut left = 0;
+    for round in 0_u64.. {
+        if done.load(Ordering::Relaxed) {
+            assert!(left > 100, "only {left} workers left in {round} rounds");
+            return;
+        }
+        let workers = pool.workers();
+        if workers < 4 {
+            pool.grow();
+        }
+        pool.shrink(usize::try_from(round % 4).unwrap(), unreadable);
+        pool.linger(round % 3 == 0);
+        left += workers.saturating_sub(pool.workers());
+        sleep(Duration::from_micros(round * 37 % 1500));
+    }
+}
+
+#[test]
+fn no_system_call_is_lost_while_workers_come_and_go() {
+    const CLIENTS: u32 = 4;
+    const ROUNDS: u32 = 5_000;
+    if !nix::unistd::geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+        let demanded = std::env::var_os("LENDFS_TEST_MOUNTS").is_some_and(|value| value == "require");
+        assert!(
+            !demanded,
+            "LENDFS_TEST_MOUNTS=require, but this is not root with /dev/fuse"
+        );
+        println!("SKIP: needs root and /dev/fuse");
+        return;
+    }
+    let bench = Bench::new();
+    let directory = tempfile::tempdir().unwrap();
+    let options = FuseMountOptions {
+        uid: 0,
+        gid: 0,
+        allow_other: true,
+        default_permissions: false,
+        read_only: false,
+    };
+    let at = File::open(directory.path()).unwrap();
+    let (device, mounted) = mount_fuse(at.as_fd(), &options).unwrap();
+    let mounted = Taken(mounted);
+    let server = serve(&bench.filesystem, device, &bench.shared).unwrap();
+    let pool = bench.shared.pacing.pacer().known.lock()[0].upgrade().unwrap();
+    let (done, unreadable) = (AtomicBool::new(false), unreadable().unwrap());
+    let inside = directory.path().join("tests");
+    std::thread::scope(|scope| {
+        scope.spawn(|| churn(&pool, &unreadable, &done));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (one, other) = (
+                    inside.join(format!("{client}")),
+                    inside.join(format!("{client}-")),
+                );
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        std::fs::create_dir(&one).unwrap();
+                        std::fs::rename(&one, &other).unwrap();
+                        assert!(std::fs::metadata(&other).unwrap().is_dir(), "round {round}");
+                        std::fs::remove_dir(&other).unwrap();
+                        let gone = std::fs::metadata(&one).unwrap_err();
+                        assert_eq!(gone.kind(), std::io::ErrorKind::NotFound, "round {round}");
+                    }
+                })
+            })
+            .collect();
+        let failed = clients
+            .into_iter()
+            .filter_map(|client| client.join().err())
+            .count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(failed, 0);
+    });
+    drop((pool, mounted));
+    server.join().unwrap().unwrap();
+}
+
+/// Unmounts when dropped.
+struct Taken(Mounted);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let _ = self.0.unmount(true);
+    }
+}
+
 #[test]
 fn no_request_is_lost_while_workers_come_and_go() {
     const REQUESTS: u64 = 100_000;
@@ -133,22 +223,7 @@ fn no_request_is_lost_while_workers_come_and_go() {
     let mut answered = vec![false; usize::try_from(REQUESTS).unwrap()];
     std::thread::scope(|scope| {
         let (kernel, done) = (&kernel, &done);
-        scope.spawn(move || {
-            let mut left = 0;
-            for round in 0_u64.. {
-                if done.load(Ordering::Relaxed) {
-                    assert!(left > 100, "only {left} workers left in {round} rounds");
-                    return;
-                }
-                let workers = kernel.pool.workers();
-                if workers < 4 {
-                    kernel.pool.grow();
-                }
-                kernel.shrink(usize::try_from(round % 4).unwrap());
-                left += workers.saturating_sub(kernel.pool.workers());
-                sleep(Duration::from_micros(round * 37 % 1500));
-            }
-        });
+        scope.spawn(move || churn(&kernel.pool, &kernel.unreadable, done));
         for unique in 0..AT_ONCE {
             kernel.ask(unique);
         }

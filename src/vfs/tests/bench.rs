@@ -41,7 +41,7 @@ pub(in crate::vfs) struct Bench {
     pub(super) opened: Fh,
     pub(super) other_opened: Fh,
     pub(super) listed: Fh,
-    shared: Arc<Shared>,
+    pub(in crate::vfs) shared: Arc<Shared>,
     backing: Arc<Backing>,
     scratch: tempfile::TempDir,
 }
