@@ -44,7 +44,7 @@ pub enum Change {
         /// What happened to the name.
         kind: NameChange,
     },
-    /// The content of a file, its size or its times.
+    /// The content of a file, its size or its times; other attributes perhaps too.
     Content(Changed),
     /// Mode, owner, links, extended attributes or times.
     Attributes(Changed),
@@ -212,7 +212,7 @@ fn changes(read: &[u8], own: i32) -> impl Iterator<Item = Change> + use<'_> {
         .flat_map(changes_of)
 }
 
-/// The kernel merges what one process does to one file into one event: each of them is up to four changes.
+/// The kernel merges what one process does to one file into one event: each of them is up to three changes.
 fn changes_of(record: Record<'_>) -> impl Iterator<Item = Change> + use<> {
     let mut found = Vec::with_capacity(2);
     if record.mask & libc::FAN_Q_OVERFLOW != 0 {
@@ -252,17 +252,17 @@ fn changes_of(record: Record<'_>) -> impl Iterator<Item = Change> + use<> {
             });
         }
     }
-    for (bit, change) in [
-        (libc::FAN_MODIFY, Change::Content as fn(Changed) -> Change),
-        (libc::FAN_ATTRIB, Change::Attributes),
-    ] {
-        if let Some(file) = file.filter(|_| record.mask & bit != 0) {
-            found.push(change(Changed {
-                file_system: FileSystemId(file.fsid),
-                file: handle(&file),
-                entry: at.as_ref().map(entry),
-            }));
-        }
+    let change = match record.mask & (libc::FAN_MODIFY | libc::FAN_ATTRIB) {
+        0 => None,
+        libc::FAN_ATTRIB => Some(Change::Attributes as fn(Changed) -> Change),
+        _ => Some(Change::Content as _),
+    };
+    if let (Some(change), Some(file)) = (change, file) {
+        found.push(change(Changed {
+            file_system: FileSystemId(file.fsid),
+            file: handle(&file),
+            entry: at.as_ref().map(entry),
+        }));
     }
     found.into_iter()
 }

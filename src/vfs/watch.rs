@@ -64,18 +64,22 @@ impl Batch {
     }
 
     /// Adds all of another.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         if other.everything {
             self.add(Change::Overflow);
         }
-        for change in other.changes() {
-            self.add(change.clone());
+        for change in other.changes {
+            self.add(change);
         }
     }
 }
 
 /// Takes what happened. It is called on the watcher's own thread, so it must neither wait nor write to a file.
-pub(super) type Sink = Box<dyn Fn(&Batch) + Send>;
+pub(super) type Sink = Box<dyn Fn(Batch) + Send>;
 
 /// See the module's doc. Its thread ends with it.
 #[derive(Debug)]
@@ -304,7 +308,7 @@ impl Reader {
             }
             self.busy.end_round(&self.watch, &mut batch);
             if !batch.is_empty() {
-                (self.sink)(&batch);
+                (self.sink)(batch);
             }
         }
     }
@@ -315,7 +319,7 @@ impl Reader {
         self.watched.failed.store(true, Ordering::Release);
         let mut everything = Batch::default();
         everything.add(Change::Overflow);
-        (self.sink)(&everything);
+        (self.sink)(everything);
     }
 
     fn drain(&mut self, batch: &mut Batch) -> io::Result<()> {
