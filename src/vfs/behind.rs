@@ -116,6 +116,12 @@ impl Shared {
         self.behind.take(batch);
     }
 
+    /// Does what the thread does.
+    #[cfg(test)]
+    pub(super) fn drop_now(&self, batch: &Batch) {
+        self.drop_changed(batch, &mut Known::default());
+    }
+
     fn drop_changed(&self, batch: &Batch, known: &mut Known) {
         let mounts: Vec<_> = self.mounts().collect();
         if batch.is_everything() {
