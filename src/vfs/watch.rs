@@ -2,7 +2,7 @@
 //!
 //! It sleeps as long as nothing happens, without a timer. What happens in quick succession it reads together, so
 //! that who does it is not slowed by wake-ups, and passes it on, each thing once. Where a file system cannot be
-//! watched, its backings say so ([`Backing::is_watched`]). Stores to a mapping (`mmap(2)`) are told nowhere.
+//! watched, its backings say so ([`Backing::is_watched`]). Stores to a mapping (`mmap(2)`) are seen when it is gone.
 
 mod busy;
 
