@@ -2,7 +2,8 @@
 //!
 //! A [`Watch`] is one group. It tells of file systems as a whole, by file handles as
 //! [`handle`](super::handle()) gives them, and leaves out what this process did itself. Stores to a mapping
-//! (`mmap(2)`) and reads are not told. Needs CAP_SYS_ADMIN and Linux 5.9.
+//! (`mmap(2)`) are told when the last descriptor and mapping of that opening are gone, reads never. Needs
+//! CAP_SYS_ADMIN and Linux 5.9.
 
 mod record;
 
@@ -44,7 +45,8 @@ pub enum Change {
         /// What happened to the name.
         kind: NameChange,
     },
-    /// The content of a file, its size or its times.
+    /// The content of a file, its size or its times, or it was open for writing until now; other attributes perhaps
+    /// too.
     Content(Changed),
     /// Mode, owner, links, extended attributes or times.
     Attributes(Changed),
@@ -141,6 +143,7 @@ impl Watch {
             | MaskFlags::FAN_DELETE
             | MaskFlags::FAN_ATTRIB
             | MaskFlags::FAN_MODIFY
+            | MaskFlags::FAN_CLOSE_WRITE
             | MaskFlags::FAN_ONDIR;
         let flags = flags | MarkFlags::FAN_MARK_FILESYSTEM;
         // By a name and not by the descriptor itself: that must not be O_PATH.
@@ -166,10 +169,9 @@ impl Watch {
 
     fn mark_content(&self, flags: MarkFlags, file: impl AsFd) -> io::Result<()> {
         let flags = flags | MarkFlags::FAN_MARK_IGNORED_MASK | MarkFlags::FAN_MARK_IGNORED_SURV_MODIFY;
+        let mask = MaskFlags::FAN_MODIFY | MaskFlags::FAN_CLOSE_WRITE;
         let path = proc_path(&file);
-        Ok(self
-            .group
-            .mark(flags, MaskFlags::FAN_MODIFY, &file, Some(path.as_c_str()))?)
+        Ok(self.group.mark(flags, mask, &file, Some(path.as_c_str()))?)
     }
 
     /// Reads what happened since the last time, as much as fits into the buffer: `None` if nothing did. Does not
@@ -212,7 +214,7 @@ fn changes(read: &[u8], own: i32) -> impl Iterator<Item = Change> + use<'_> {
         .flat_map(changes_of)
 }
 
-/// The kernel merges what one process does to one file into one event: each of them is up to four changes.
+/// The kernel merges what one process does to one file into one event: each of them is up to three changes.
 fn changes_of(record: Record<'_>) -> impl Iterator<Item = Change> + use<> {
     let mut found = Vec::with_capacity(2);
     if record.mask & libc::FAN_Q_OVERFLOW != 0 {
@@ -252,17 +254,18 @@ fn changes_of(record: Record<'_>) -> impl Iterator<Item = Change> + use<> {
             });
         }
     }
-    for (bit, change) in [
-        (libc::FAN_MODIFY, Change::Content as fn(Changed) -> Change),
-        (libc::FAN_ATTRIB, Change::Attributes),
-    ] {
-        if let Some(file) = file.filter(|_| record.mask & bit != 0) {
-            found.push(change(Changed {
-                file_system: FileSystemId(file.fsid),
-                file: handle(&file),
-                entry: at.as_ref().map(entry),
-            }));
-        }
+    let of_file = libc::FAN_MODIFY | libc::FAN_CLOSE_WRITE | libc::FAN_ATTRIB;
+    let change = match record.mask & of_file {
+        0 => None,
+        libc::FAN_ATTRIB => Some(Change::Attributes as fn(Changed) -> Change),
+        _ => Some(Change::Content as _),
+    };
+    if let (Some(change), Some(file)) = (change, file) {
+        found.push(change(Changed {
+            file_system: FileSystemId(file.fsid),
+            file: handle(&file),
+            entry: at.as_ref().map(entry),
+        }));
     }
     found.into_iter()
 }

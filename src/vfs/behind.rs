@@ -58,7 +58,7 @@ impl Behind {
     }
 
     /// Takes what happened. Does not wait.
-    pub(super) fn take(&self, batch: &Batch) {
+    pub(super) fn take(&self, batch: Batch) {
         // What waits already grows no further than one batch may.
         self.queue.waiting.lock().batch.merge(batch);
         self.queue.filled.notify_one();
@@ -112,8 +112,14 @@ enum Dropped {
 
 impl Shared {
     /// Takes what others did behind the daemon's back. Called on the watcher's thread; returns at once.
-    pub(super) fn changed_natively(&self, batch: &Batch) {
+    pub(super) fn changed_natively(&self, batch: Batch) {
         self.behind.take(batch);
+    }
+
+    /// Does what the thread does.
+    #[cfg(test)]
+    pub(super) fn drop_now(&self, batch: &Batch) {
+        self.drop_changed(batch, &mut Known::default());
     }
 
     fn drop_changed(&self, batch: &Batch, known: &mut Known) {

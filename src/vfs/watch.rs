@@ -2,7 +2,7 @@
 //!
 //! It sleeps as long as nothing happens, without a timer. What happens in quick succession it reads together, so
 //! that who does it is not slowed by wake-ups, and passes it on, each thing once. Where a file system cannot be
-//! watched, its backings say so ([`Backing::is_watched`]). Stores to a mapping (`mmap(2)`) are told nowhere.
+//! watched, its backings say so ([`Backing::is_watched`]). Stores to a mapping (`mmap(2)`) are seen when it is gone.
 
 mod busy;
 
@@ -64,18 +64,22 @@ impl Batch {
     }
 
     /// Adds all of another.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         if other.everything {
             self.add(Change::Overflow);
         }
-        for change in other.changes() {
-            self.add(change.clone());
+        for change in other.changes {
+            self.add(change);
         }
     }
 }
 
 /// Takes what happened. It is called on the watcher's own thread, so it must neither wait nor write to a file.
-pub(super) type Sink = Box<dyn Fn(&Batch) + Send>;
+pub(super) type Sink = Box<dyn Fn(Batch) + Send>;
 
 /// See the module's doc. Its thread ends with it.
 #[derive(Debug)]
@@ -304,7 +308,7 @@ impl Reader {
             }
             self.busy.end_round(&self.watch, &mut batch);
             if !batch.is_empty() {
-                (self.sink)(&batch);
+                (self.sink)(batch);
             }
         }
     }
@@ -315,7 +319,7 @@ impl Reader {
         self.watched.failed.store(true, Ordering::Release);
         let mut everything = Batch::default();
         everything.add(Change::Overflow);
-        (self.sink)(&everything);
+        (self.sink)(everything);
     }
 
     fn drain(&mut self, batch: &mut Batch) -> io::Result<()> {

@@ -213,6 +213,30 @@ fn what_is_written_is_read_by_name_and_by_handle() {
 }
 
 #[test]
+fn what_was_written_to_a_mapping_is_read_when_the_mapping_is_gone() {
+    let Some(lent) = Lent::new("view", &["file"]) else {
+        return;
+    };
+    // Where the kernel keeps pages of its own.
+    let strict = lent.world.mount_with(BOB, "--strict").join("tests");
+    let held = BOB.run(|| File::open(strict.join("file")).unwrap());
+    let look = || {
+        let mut bytes = [0; 7];
+        held.read_exact_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    soon_for(BOB, SEEN_WITHIN, "content".into(), look);
+    let script =
+        "import mmap\nwith open('file', 'r+b') as file, mmap.mmap(file.fileno(), 0) as map: map[0] = 67";
+    let done = Command::new("python3")
+        .args(["-c", script])
+        .current_dir(&lent.backing)
+        .status();
+    assert!(done.unwrap().success());
+    soon_for(BOB, SEEN_WITHIN, "Content".into(), look);
+}
+
+#[test]
 fn what_takes_the_place_of_a_file_is_seen() {
     let Some(lent) = Lent::new("view", &["file", "sub/x"]) else {
         return;

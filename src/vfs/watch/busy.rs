@@ -5,6 +5,7 @@
 //! and one round, and while it lasts a write costs what it costs without a watcher.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,9 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Busy {
     hushed: HashMap<Changed, Hushed>,
-    /// Written to in this round, and in the one before.
-    written: HashSet<Changed>,
-    before: HashSet<Changed>,
+    /// Written to in this round, and in the one before, by [`short`].
+    written: HashSet<u64>,
+    before: HashSet<u64>,
     ended: Option<Instant>,
 }
 
@@ -52,7 +53,8 @@ impl Busy {
         if self.hushed.contains_key(file) {
             return true;
         }
-        if self.before.contains(file)
+        let short = short(file);
+        if self.before.contains(&short)
             && self
                 .ended
                 .is_some_and(|ended| ended.elapsed() < HUSH + super::BATCH)
@@ -65,7 +67,7 @@ impl Busy {
             return true;
         }
         if self.written.len() < REMEMBERED {
-            self.written.insert(file.clone());
+            self.written.insert(short);
         }
         false
     }
@@ -80,8 +82,15 @@ impl Busy {
             if let Err(error) = watch.heed_content(&hushed.file) {
                 tracing::debug!(%error, "a file is not listened to any more");
             }
-            batch.add(Change::Content(file.clone()));
-            self.before.insert(file);
+            self.before.insert(short(&file));
+            batch.add(Change::Content(file));
         }
     }
+}
+
+/// A number for a file. Who has the same by chance may be taken to be busy.
+fn short(file: &Changed) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    file.file.hash(&mut hasher);
+    hasher.finish()
 }

@@ -28,7 +28,7 @@ impl World {
         let backing = backing(scratch.path());
         let (sender, told) = channel();
         let watcher = Watcher::start(Box::new(move |batch| {
-            let _ = sender.send((Instant::now(), batch.clone()));
+            let _ = sender.send((Instant::now(), batch));
         }));
         if watcher.watch.is_none() {
             println!("SKIP: no fanotify");
@@ -249,12 +249,12 @@ fn a_batch_that_grows_without_end_becomes_everything() {
     assert_eq!(batch.changes().count(), 10);
     let mut other = Batch::default();
     other.add(change(11));
-    other.merge(&batch);
+    other.merge(batch.clone());
     assert_eq!(other.changes().count(), 11);
     batch.add(Change::Overflow);
     batch.add(change(12));
     assert!(batch.is_everything() && batch.changes().count() == 0);
-    other.merge(&batch);
+    other.merge(batch.clone());
     assert!(other.is_everything() && !other.is_empty());
     let mut endless = Batch::default();
     for number in 0..=MOST {
