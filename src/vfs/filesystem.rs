@@ -25,6 +25,7 @@ use super::nodes::Nodes;
 use super::reach::Reach;
 use super::shared::{Published, Shared};
 use super::view::{FolderView, View, Viewer};
+use crate::backing::FileKind;
 use crate::policy::{Cursor, FolderId, Refusal, Right, Rights, Subject, Verdict};
 
 /// What a mount was asked to be.
@@ -225,12 +226,13 @@ impl FileSystem {
         tops.is_some_and(|tops| tops.iter().any(|entry| entry.folder == folder))
     }
 
-    /// Drops the listings that the kernel may have kept.
+    /// Drops the listings that the kernel may have kept, and the symbolic links that may not be read any more.
     pub(super) fn drop_listings(&self) {
         let Some(kernel) = self.kernel.get() else { return };
         kernel.drop_pages(Ino::TOP);
         for node in self.nodes.all() {
-            if node.take_listed() {
+            let link = node.object.kind == FileKind::Symlink;
+            if node.take_listed() || link && !self.rights_now(&node).contains(Right::Read) {
                 kernel.drop_pages(node.ino);
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::open::revoked;
 use crate::backing::{self, Credentials, FileKind, SetTime, Stat};
-use crate::policy::{Operation, Right};
+use crate::policy::{Operation, Refusal, Right};
 use crate::vfs::attr::Attr;
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
@@ -100,6 +100,11 @@ impl FileSystem {
             self.touched(&seen.node);
             Ok(self.attr(&seen, &backing::stat(&fd)?))
         })
+        .map_err(|error| match error {
+            // A folder that is taken away is gone with all that was open in it.
+            Error::Refused(Refusal::NotFound) if fh.is_some() => Error::Revoked,
+            error => error,
+        })
     }
 
     /// Answers `access(2)`: what a later call will answer.
@@ -128,7 +133,7 @@ impl FileSystem {
                 self.learn_handle(&seen.folder, &seen.node)?;
             }
             if mask.execute && !directory && self.stat(&seen)?.mode & 0o111 == 0 {
-                return Err(crate::policy::Refusal::Access.into());
+                return Err(Refusal::Access.into());
             }
             Ok(())
         })
@@ -193,7 +198,7 @@ fn changes_owner(set: SetAttr, stat: &Stat) -> bool {
 /// A truncate on a handle whose right was taken back answers like a write.
 fn revoked_write(error: Error) -> Error {
     match error {
-        Error::Refused(crate::policy::Refusal::NotPermitted) => error,
+        Error::Refused(Refusal::NotPermitted) => error,
         error => revoked(error),
     }
 }
