@@ -30,7 +30,7 @@ mod xattr;
 
 pub use change::{
     RenameFlags, SetTime, chmod, chown, create, link, mkdir, mknod, rename, rmdir, symlink, truncate, unlink,
-    utimens,
+    utimens, utimens_at,
 };
 pub use credentials::{Assumed, Credentials, Lender};
 pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole, sync, write_at};

@@ -88,6 +88,16 @@ impl Descriptors {
                 break fd;
             }
             let opened = match (at.object.handle(), at.position()) {
+                (Some(handle), Position::Under { parent, name }) if !at.is_directory() => {
+                    // By its name it is quicker found, if it is still there.
+                    let here = parent
+                        .held()
+                        .map(|fd| backing::open_path(&fd, &Name::from(&name)));
+                    match here.map(|opened| check(folder, opened, &at)) {
+                        Some(Ok(opened)) if backing::handle(&opened)?.as_ref() == Some(handle) => opened,
+                        _ => open_by_handle(folder, handle)?,
+                    }
+                }
                 (Some(handle), _) => open_by_handle(folder, handle)?,
                 (None, Position::Root) => open_at(folder, &PlacePath::root(), &at)?,
                 (None, Position::Granted(place)) => {

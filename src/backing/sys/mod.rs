@@ -138,6 +138,16 @@ pub(super) fn utimens(fd: BorrowedFd<'_>, times: [libc::timespec; 2]) -> io::Res
     Ok(())
 }
 
+/// `utimensat(2)` of what a name in a directory leads to itself.
+pub(super) fn utimens_at(
+    directory: BorrowedFd<'_>, name: &CStr, times: [libc::timespec; 2],
+) -> io::Result<()> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the name ends in NUL, times are two.
+    check(unsafe { libc::utimensat(directory.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags) })?;
+    Ok(())
+}
+
 /// `pwritev2(2)` with RWF_APPEND.
 pub(super) fn append(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
     let part = libc::iovec {

@@ -1,5 +1,7 @@
 //! rename.
 
+use std::sync::Arc;
+
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind, Name};
 use crate::policy::{Operation, Place, PlaceChange, PlaceKind, Refusal, Right, Standing};
@@ -40,7 +42,11 @@ impl FileSystem {
                 }
             };
             let parent = self.verify(view, parent)?;
-            let new_parent = self.verify(view, new_parent)?;
+            let new_parent = if Arc::ptr_eq(&new_parent.node, &parent.node) {
+                parent.clone()
+            } else {
+                self.verify(view, new_parent)?
+            };
             let entry = self.probe(&parent, &name)?;
             let Some(kind) = entry.kind() else {
                 let leads = parent.folder.tree.leads(entry.cursor);
@@ -120,7 +126,7 @@ impl FileSystem {
         };
         for node in self.nodes.of_inode(parent.node.folder, object) {
             if node.is_called(&parent.node, name) {
-                let parent = std::sync::Arc::clone(&new_parent.node);
+                let parent = Arc::clone(&new_parent.node);
                 node.moved(Position::Under {
                     parent,
                     name: new_name.into(),

@@ -1,8 +1,10 @@
 //! A node is one inode, known by its attributes alone, and no other that has its name or its number.
 
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
 
 use super::bench::{Bench, CALLER};
+use crate::backing::SetTime;
 use crate::policy::{Level, handle_tells_number};
 use crate::vfs::ops::{AccessMask, SetAttr};
 
@@ -81,6 +83,31 @@ fn what_took_the_name_of_a_node_is_not_touched_through_it() {
     );
     assert_eq!(std::fs::metadata(bench.on_disk("sub")).unwrap().mode(), mode);
     assert!(!bench.on_disk("sub/x").exists());
+}
+
+#[test]
+fn times_are_set_on_what_was_found_without_opening_it_and_on_nothing_else() {
+    let bench = Bench::new();
+    let path = bench.on_disk("plain");
+    std::fs::write(&path, "").unwrap();
+    let known = bench.filesystem.lookup(bench.folder, b"plain").unwrap().attr.ino;
+    let before = descriptors();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let set = SetAttr {
+        mtime: Some(SetTime::At(time)),
+        ..SetAttr::default()
+    };
+    let told = bench.filesystem.setattr(CALLER, known, set, None).unwrap();
+    assert_eq!(told.mtime, time);
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);
+    assert_eq!(descriptors(), before);
+    std::fs::write(bench.on_disk("new"), "").unwrap();
+    std::fs::rename(bench.on_disk("new"), &path).unwrap();
+    assert_eq!(
+        errno(bench.filesystem.setattr(CALLER, known, set, None)),
+        libc::ESTALE
+    );
+    assert_ne!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub const ROWS: [Row; 26] = [
         [CUT, CUT, BACK],
     ),
     row("fsync", OPEN, "os.fsync(LIVE)", [READS, CUT, BACK]),
-    row("ftruncate", OPEN, "os.ftruncate(LIVE, 20)", [CUT, GONE, BACK]),
+    row("ftruncate", OPEN, "os.ftruncate(LIVE, 20)", [CUT, CUT, BACK]),
     row(
         "fallocate",
         OPEN,
