@@ -4,6 +4,7 @@
 //! also where FUSE passes its data through; `/proc/PID/fdinfo` tells the same of what is open. Who is to be ended, the
 //! caller decides.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -153,6 +154,7 @@ fn mapped(pid: Pid, wanted: Wanted<'_>, buffer: &mut Vec<u8>) -> io::Result<Vec<
 
 fn open(pid: Pid, wanted: Wanted<'_>) -> io::Result<Vec<Hold>> {
     let mut found = Vec::new();
+    let mut mounts: HashMap<String, Option<Device>> = HashMap::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
         let fd = entry?.file_name();
         let behind = CString::new([format!("/proc/{pid}/fd/").as_bytes(), fd.as_bytes()].concat())?;
@@ -174,7 +176,14 @@ fn open(pid: Pid, wanted: Wanted<'_>) -> io::Result<Vec<Hold>> {
         if info.flags & libc::O_PATH != 0 {
             continue;
         }
-        let device = device.or_else(|| device_of_mount(pid, info.mount));
+        let device = device.or_else(|| {
+            let known = mounts.get(info.mount).copied();
+            known.unwrap_or_else(|| {
+                let device = device_of_mount(pid, info.mount);
+                mounts.insert(info.mount.into(), device);
+                device
+            })
+        });
         // Of a mount that was taken down lazily the kernel tells nothing either.
         let devices = device.as_ref().map_or(wanted.devices, std::slice::from_ref);
         let device = devices.iter().find(|device| wanted.is(**device, info.inode));

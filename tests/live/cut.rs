@@ -216,3 +216,57 @@ fn within_ten_seconds(what: &str, holds: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn those_who_open_while_rights_come_and_go_have_what_holds_in_the_end() {
+    let Some(world) = lent(&["0", "1", "2", "3"]) else {
+        return;
+    };
+    let at = world.mount(BOB).join("tests");
+    let ends = std::sync::atomic::AtomicBool::new(false);
+    let ended = || ends.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|number| {
+                let (path, ended) = (at.join(number.to_string()), &ended);
+                scope.spawn(move || {
+                    BOB.run(|| {
+                        let mut held = Vec::new();
+                        while !ended() {
+                            match File::options().read(true).write(true).open(&path) {
+                                Ok(file) => {
+                                    let wrote = word(file.write_at(b"x", 0));
+                                    assert!(["ok", "EIO"].contains(&wrote.as_str()), "{wrote}");
+                                    if held.len() < 200 {
+                                        held.push(file);
+                                    }
+                                }
+                                Err(error) => {
+                                    let opened = word::<()>(Err(error));
+                                    assert!(["EACCES", "EIO"].contains(&opened.as_str()), "{opened}");
+                                }
+                            }
+                        }
+                        held
+                    })
+                })
+            })
+            .collect();
+        for _ in 0..8 {
+            world.permit("tests", BOB.name, "view");
+            world.permit("tests", BOB.name, "edit");
+        }
+        world.permit("tests", BOB.name, "view");
+        ends.store(true, std::sync::atomic::Ordering::Relaxed);
+        for client in clients {
+            for file in client.join().unwrap() {
+                assert_eq!(word(file.write_at(b"x", 0)), "EIO");
+            }
+        }
+    });
+    world.permit("tests", BOB.name, "edit");
+    for number in 0..4 {
+        assert_eq!(Open::file(&at.join(number.to_string()), true).write(), "ok");
+    }
+    assert!(!world.logged().contains("ERROR"), "{}", world.logged());
+}
