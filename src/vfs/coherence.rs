@@ -40,6 +40,11 @@ impl FileSystem {
         self.features.get().copied().unwrap_or_default()
     }
 
+    /// Of what the kernel can do, what this mount makes use of.
+    pub(super) fn allowed(&self, features: Features) -> Features {
+        self.shared.allowed(features)
+    }
+
     /// Tells whether data may bypass the daemon.
     pub(super) fn has_passthrough(&self) -> bool {
         self.features().passthrough && !self.options.strict && !self.options.read_only
