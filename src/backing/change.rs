@@ -189,6 +189,20 @@ pub fn utimens(fd: BorrowedFd<'_>, atime: Option<SetTime>, mtime: Option<SetTime
     sys::utimens(fd, [to_timespec(atime), to_timespec(mtime)])
 }
 
+/// Sets the times of what a name in a directory leads to, a symbolic link's own too.
+///
+/// # Errors
+/// Those of `utimensat(2)`.
+pub fn utimens_at(
+    directory: BorrowedFd<'_>, name: &Name, atime: Option<SetTime>, mtime: Option<SetTime>,
+) -> io::Result<()> {
+    sys::utimens_at(
+        directory,
+        name.as_c_str(),
+        [to_timespec(atime), to_timespec(mtime)],
+    )
+}
+
 fn to_timespec(time: Option<SetTime>) -> libc::timespec {
     let (tv_sec, tv_nsec) = match time {
         None => (0, libc::UTIME_OMIT),

@@ -12,6 +12,11 @@ use super::sys;
 pub struct FileHandle(Box<[u8]>);
 
 impl FileHandle {
+    /// The handle of a type and its bytes.
+    pub(super) fn new(kind: i32, bytes: &[u8]) -> Self {
+        Self([&kind.to_le_bytes(), bytes].concat().into())
+    }
+
     /// The bytes, type included.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

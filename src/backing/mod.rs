@@ -5,6 +5,7 @@
 
 mod credentials;
 mod directory;
+mod holders;
 mod name;
 mod open;
 mod process;
@@ -21,27 +22,34 @@ mod data;
 mod handle;
 mod lock;
 mod mount;
+mod notify;
 mod thread;
+mod top;
+mod watch;
 mod xattr;
 
 pub use change::{
     RenameFlags, SetTime, chmod, chown, create, link, mkdir, mknod, rename, rmdir, symlink, truncate, unlink,
-    utimens,
+    utimens, utimens_at,
 };
 pub use credentials::{Assumed, Credentials, Lender};
 pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole, sync, write_at};
 pub use directory::{DirEntry, DirStream};
 pub use handle::{FileHandle, handle, handle_at, open_handle};
+pub use holders::{Device, Hold, Holder, Holders, Process, ProcessOwner, Wanted, holders, holds, owner_of};
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
 pub use mount::{
     FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
 };
-pub use name::{Name, NameError};
-pub use open::{is_within, open_as, open_beneath, open_path, open_root, path_of, readlink, reopen};
+pub use name::{KeptName, Name, NameError};
+pub use notify::{close_backing, notify_epoch, notify_inode};
+pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
-    Processors, clear_umask, give_up_setuid_keeping, raise_descriptor_limit, return_large_memory,
-    signal_pending,
+    Processors, clear_umask, give_up_setuid_keeping, has_open, raise_descriptor_limit, return_freed_memory,
+    return_large_memory, signal_pending,
 };
-pub use stat::{FileKind, Stat, StatFs, is_empty, is_fuse, stat, stat_at, statfs};
+pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking, unreadable};
+pub use top::{ask_for_node, open_top};
+pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

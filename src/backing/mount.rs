@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::holders::Device;
 use super::name::Name;
 use super::open::{open_path, open_root, proc_path};
 use super::sys;
@@ -34,6 +35,8 @@ pub struct FuseMountOptions {
 #[derive(Debug)]
 pub struct Mounted {
     id: u64,
+    device: Device,
+    detached: Option<OwnedFd>,
 }
 
 /// Mounts on a directory that is held open: whatever its path leads to by now. Gives the `/dev/fuse` descriptor
@@ -68,14 +71,30 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
     }
     let root = sys::fsmount(context.as_fd(), options.read_only)?;
     let id = sys::mount_id(root.as_fd())?;
+    let (major, minor) = sys::device(root.as_fd())?;
     sys::move_mount(root.as_fd(), at)?;
-    Ok((device, Mounted { id }))
+    let mounted = Mounted {
+        id,
+        device: Device { major, minor },
+        detached: sys::clone_mount(root.as_fd()).ok(),
+    };
+    Ok((device, mounted))
 }
 
 impl Mounted {
     /// The kernel's number for it.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The number of its file system.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// A mount of the same file system that is attached nowhere, to be taken once. It keeps the file system alive.
+    pub fn take_detached(&mut self) -> Option<OwnedFd> {
+        self.detached.take()
     }
 
     /// Where it is mounted now; `None` if it is not.

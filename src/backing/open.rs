@@ -23,6 +23,18 @@ pub fn open_path(directory: impl AsFd, name: &Name) -> io::Result<OwnedFd> {
     Ok(openat(directory, name.as_c_str(), PATH, Mode::empty())?)
 }
 
+/// Opens what a name leads to with these flags; a symbolic link is not followed, and no terminal becomes the daemon's.
+///
+/// # Errors
+/// ELOOP for a symbolic link; those of `openat(2)`.
+pub fn open_at(directory: impl AsFd, name: &Name, flags: i32) -> io::Result<OwnedFd> {
+    let flags = OFlag::from_bits_retain(flags & !libc::O_CREAT)
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOCTTY;
+    Ok(openat(directory, name.as_c_str(), flags, Mode::empty())?)
+}
+
 /// Opens a directory by its path, at start-up or when a folder is made. Symbolic links on the way are followed.
 ///
 /// # Errors

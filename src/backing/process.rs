@@ -36,17 +36,36 @@ pub fn return_large_memory() {
     sys::set_mmap_threshold(128 * 1024);
 }
 
+/// Gives freed memory back to the system, also what lies between pieces that are in use (`malloc_trim(3)`). Takes
+/// milliseconds where much is free.
+pub fn return_freed_memory() {
+    sys::trim_memory();
+}
+
 /// Gives up CAP_FSETID for good, before any thread starts: with it, what is written in behalf of others would keep
 /// setuid and setgid bits (`capabilities(7)`).
 ///
 /// # Errors
 /// Those of `capset(2)`.
 pub fn give_up_setuid_keeping() -> io::Result<()> {
-    use caps::{CapSet, Capability};
-    for set in [CapSet::Effective, CapSet::Permitted] {
-        caps::drop(None, set, Capability::CAP_FSETID).map_err(io::Error::other)?;
-    }
-    Ok(())
+    const FSETID: u64 = 1 << 4;
+    let mut capabilities = sys::identity::capabilities()?;
+    capabilities.effective &= !FSETID;
+    capabilities.permitted &= !FSETID;
+    sys::identity::set_capabilities(&capabilities)
+}
+
+/// Tells whether a process has a file with this inode number open (`proc_pid_fdinfo(5)`, which tells it since Linux
+/// 5.14). Where that is not to be seen it may have.
+pub fn has_open(process: u32, ino: u64) -> bool {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{process}/fdinfo")) else {
+        return false;
+    };
+    let wanted = format!("ino:\t{ino}");
+    open.flatten().any(|entry| {
+        std::fs::read_to_string(entry.path())
+            .is_ok_and(|info| !info.contains("ino:") || info.lines().any(|line| line == wanted))
+    })
 }
 
 /// Tells whether a thread has a signal pending that it does not block: then it does not want to wait any longer.

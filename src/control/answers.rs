@@ -26,6 +26,8 @@ pub struct Folder {
     pub mine: bool,
     /// How it came to the caller: `owner`, `share`, or the group.
     pub via: String,
+    /// How what is open is taken back: `default`, or `strict`, which lets no data bypass the daemon.
+    pub revoke: String,
     /// Where it is mounted for the caller.
     pub mounted_at: Vec<String>,
 }

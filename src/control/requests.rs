@@ -91,6 +91,9 @@ request! {
         place: PlaceRef,
         /// From whom.
         with: String,
+        /// His processes that still hold what is taken back are ended.
+        #[serde(default)]
+        kill: bool,
     }
 }
 request! {
@@ -129,6 +132,9 @@ request! {
         principal: String,
         /// The level.
         level: String,
+        /// His processes that still hold what is taken back are ended.
+        #[serde(default)]
+        kill: bool,
     }
 }
 request! {

@@ -15,6 +15,8 @@ pub struct Config {
     pub launchers: Vec<String>,
     /// Login names that may make and change groups, besides root.
     pub group_admins: Vec<String>,
+    /// Login names that may end others' processes with `--kill` where they take something back, besides root.
+    pub may_kill: Vec<String>,
     /// Whether peers in another user or pid namespace are answered.
     pub allow_foreign_namespaces: bool,
     /// What is done for the speed of single requests.
@@ -79,8 +81,11 @@ mod tests {
     #[test]
     fn what_is_not_set_is_off() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
-        let config = Config::parse("group-admins = ['alice']\nallow-foreign-namespaces = true").unwrap();
+        let config =
+            Config::parse("group-admins = ['alice']\nmay-kill = ['bob']\nallow-foreign-namespaces = true")
+                .unwrap();
         assert_eq!(config.group_admins, ["alice"]);
+        assert_eq!(config.may_kill, ["bob"]);
         assert!(config.allow_foreign_namespaces);
         assert_eq!(config.latency.hold, Hold::Auto);
         let config = Config::parse("[latency]\nhold = 'off'").unwrap();

@@ -1,4 +1,4 @@
-//! create, list, rename, delete, transfer, set.
+//! create, list, rename, delete, transfer.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -92,6 +92,7 @@ impl Run for requests::List {
                 level,
                 mine: folder.owner == account.id,
                 via: core.came_by(&policy, account, &path)?,
+                revoke: if folder.strict { "strict" } else { "default" }.into(),
                 mounted_at: mounted
                     .iter()
                     .map(|at| format!("{}/{name}", quoted(at.as_os_str().as_bytes())))
@@ -189,30 +190,6 @@ impl Run for requests::Transfer {
     }
 }
 
-impl Run for requests::Set {
-    fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
-        let folder = core.owned_folder(caller, &self.folder)?;
-        let known = "the keys are: inherit=override|widen";
-        let (key, value) = self
-            .assignment
-            .split_once('=')
-            .ok_or_else(|| Refused::invalid(format!("'{}' is not KEY=VALUE; {known}", self.assignment)))?;
-        match key {
-            "inherit" => core
-                .store
-                .set_inheritance(&caller.by(), &folder, parse_inheritance(value)?)?,
-            key => {
-                return Err(Refused::invalid(format!(
-                    "'{}' cannot be set; {known}",
-                    key.escape_debug()
-                )));
-            }
-        }
-        core.folder_changed(folder.id)?;
-        Ok(said(format!("{}: {key}={value}", folder.name)))
-    }
-}
-
 /// A directory that may be adopted.
 struct Adoptable {
     path: Vec<u8>,
@@ -222,7 +199,7 @@ struct Adoptable {
 
 impl Core {
     /// A folder of the caller's own.
-    fn owned_folder(
+    pub(super) fn owned_folder(
         &mut self, caller: &Caller, folder: &crate::control::wire::PlaceRef,
     ) -> Result<FolderRow> {
         let folder = self.find_folder(caller, folder)?;
@@ -377,7 +354,7 @@ fn make_managed(path: &Path, owner: &AccountRow) -> std::io::Result<()> {
     Ok(())
 }
 
-fn parse_inheritance(word: &str) -> Result<Inheritance> {
+pub(super) fn parse_inheritance(word: &str) -> Result<Inheritance> {
     match word {
         "override" => Ok(Inheritance::Override),
         "widen" => Ok(Inheritance::Widen),

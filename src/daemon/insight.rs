@@ -1,5 +1,7 @@
 //! audit, status, doctor, check.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::resolve::Found;
@@ -133,6 +135,7 @@ impl Run for requests::Doctor {
         ));
         if caller.is_root() {
             core.find_lost(&mut findings)?;
+            core.find_unwatched(&mut findings)?;
         }
         Ok(findings)
     }
@@ -216,6 +219,30 @@ impl Core {
                 path.is_root() || policy.places.find(&path).is_some() && actor.inspects(&path).is_ok()
             })
         });
+        Ok(())
+    }
+
+    /// Tells of each file system that folders lie on whether changes behind the daemon's back are noticed there.
+    fn find_unwatched(&self, findings: &mut Vec<answer::Finding>) -> Result<()> {
+        for report in self.shared.watch_reports() {
+            let Some(folder) = self.store.folder(report.folder)? else {
+                continue;
+            };
+            let at = quoted(self.backing_path(&folder).as_os_str().as_bytes());
+            findings.push(match report.refused {
+                None => finding(
+                    true,
+                    format!("what others change on the file system of {at} is noticed at once"),
+                    "",
+                ),
+                Some(why) => finding(
+                    false,
+                    format!("what others change on the file system of {at} is noticed a second later: {why}"),
+                    "for speed, keep folders on ext4, xfs, btrfs (not in a subvolume) or tmpfs, and the daemon with \
+                     CAP_SYS_ADMIN in the first user namespace of the machine",
+                ),
+            });
+        }
         Ok(())
     }
 

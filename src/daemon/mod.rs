@@ -7,12 +7,14 @@ pub mod config;
 mod core;
 mod error;
 mod folders;
+mod holders;
 mod insight;
 mod mounts;
 mod people;
 mod resolve;
 mod rules;
 mod server;
+mod set;
 mod shares;
 mod steward;
 

@@ -11,12 +11,12 @@ use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::folders::said;
 use super::server::Run;
-use crate::backing::{self, FileKind, users};
+use crate::backing::{self, Device, FileKind, users};
 use crate::control::wire::quoted;
 use crate::control::{answers as answer, requests};
 use crate::policy::{AccountId, Level};
 use crate::store::StoreError;
-use crate::vfs::{Mount, MountRequest};
+use crate::vfs::{FileSystem, Mount, MountRequest};
 
 /// A mount that is up.
 pub(super) struct LiveMount {
@@ -26,6 +26,16 @@ pub(super) struct LiveMount {
 }
 
 impl LiveMount {
+    /// What is mounted.
+    pub(super) fn filesystem(&self) -> &Arc<FileSystem> {
+        self.mount.filesystem()
+    }
+
+    /// The number of its file system.
+    pub(super) fn device(&self) -> Device {
+        self.mount.device()
+    }
+
     /// Where it is now.
     pub(super) fn at(&self) -> Option<PathBuf> {
         self.mount.at()
@@ -136,7 +146,7 @@ impl Run for requests::Mounts {
                 Some(answer::Mount {
                     subject: mount.login.clone(),
                     at,
-                    passthrough: false,
+                    passthrough: mount.mount.has_passthrough(),
                 })
             })
             .collect())

@@ -4,7 +4,7 @@ use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::folders::said;
 use super::resolve::Found;
-use super::server::Run;
+use super::server::{Remains, Run};
 use crate::control::wire::quoted;
 use crate::control::{answers as answer, requests};
 use crate::policy::authority::{Actor, Denied};
@@ -36,6 +36,12 @@ impl Run for requests::Permit {
         core.folder_changed(folder)?;
         let done = format!("rule: {} has {} as {level}", self.principal, found.typed);
         core.after_line(&found, principal, level, done, true)
+    }
+
+    fn remains(&self, core: &mut Core, caller: &Caller) -> Result<Option<Remains<answer::Said>>> {
+        let found = core.find_place(caller, &self.place)?;
+        let principal = core.find_principal(&self.principal)?;
+        core.search(caller, &found, principal, self.kill)
     }
 }
 

@@ -26,7 +26,16 @@ use crate::control::{Command, Failure, USER_HEADER, requests};
 pub(super) trait Run: Command {
     /// Carries it out.
     fn run(self, core: &mut Core, caller: &Caller) -> Result<Self::Answer>;
+
+    /// What is left to be done after it, while others may command again. It is asked for before.
+    fn remains(&self, core: &mut Core, caller: &Caller) -> Result<Option<Remains<Self::Answer>>> {
+        let _ = (core, caller);
+        Ok(None)
+    }
 }
+
+/// The rest of a command, which adds to its answer.
+pub(super) type Remains<A> = Box<dyn FnOnce(&Mutex<Core>, &mut A) + Send>;
 
 /// The largest request, in bytes.
 const MAX_REQUEST: usize = 256 * 1024;
@@ -139,10 +148,16 @@ async fn handle<C: Run>(
         let user = user
             .transpose()
             .map_err(|_| Refused::invalid("the name after --user cannot be read"))?;
-        let mut core = core.lock();
-        core.catch_up();
-        let caller = identify(&mut core, &peer, user.as_deref())?;
-        command.run(&mut core, &caller)
+        let mut locked = core.lock();
+        locked.catch_up();
+        let caller = identify(&mut locked, &peer, user.as_deref())?;
+        let remains = command.remains(&mut locked, &caller)?;
+        let mut answer = command.run(&mut locked, &caller)?;
+        drop(locked);
+        if let Some(remains) = remains {
+            remains(&core, &mut answer);
+        }
+        Ok(answer)
     })
     .await
     .unwrap_or_else(|error| {

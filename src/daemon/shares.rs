@@ -4,11 +4,11 @@ use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::folders::said;
 use super::resolve::Found;
-use super::server::Run;
+use super::server::{Remains, Run};
 use crate::control::wire::quoted;
 use crate::control::{answers as answer, requests};
 use crate::policy::{LineKind, Principal};
-use crate::store::{Invitation, InvitationState};
+use crate::store::{Invitation, InvitationState, StoreError};
 
 impl Run for requests::Share {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
@@ -81,13 +81,25 @@ impl Run for requests::Unshare {
                 self.with, found.typed
             )));
         }
-        core.store
-            .remove_line(&caller.by(), folder, LineKind::Grant, principal, &found.path)?;
+        match core
+            .store
+            .remove_line(&caller.by(), folder, LineKind::Grant, principal, &found.path)
+        {
+            // It was taken back before, and now what is left of it ends as well.
+            Err(StoreError::NotFound(_)) if self.kill => {}
+            done => done?,
+        }
         core.folder_changed(folder)?;
         Ok(said(format!(
             "{} has no share of {} any more",
             self.with, found.typed
         )))
+    }
+
+    fn remains(&self, core: &mut Core, caller: &Caller) -> Result<Option<Remains<answer::Said>>> {
+        let found = core.find_place(caller, &self.place)?;
+        let principal = core.find_principal(&self.with)?;
+        core.search(caller, &found, principal, self.kill)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct FolderPolicy {
     pub name: String,
     /// How deeper rules meet what they inherit.
     pub inheritance: Inheritance,
+    /// Whether no data of it may bypass the daemon, so that all that is open ends at once with the right.
+    pub strict: bool,
     /// Where lines stand.
     pub places: Places,
     /// The lines, by whom they name.

@@ -8,6 +8,7 @@
 pub mod authority;
 pub mod explain;
 pub mod folder;
+mod hints;
 pub mod ids;
 pub mod level;
 pub mod line;
@@ -19,6 +20,7 @@ pub mod tree;
 
 pub use explain::{Decided, Explanation, Looked, Outcome, explain};
 pub use folder::{FolderPolicy, Inheritance};
+pub use hints::handle_tells_number;
 pub use ids::{AccountId, FolderId, GroupId, LineId, PlaceId};
 pub use level::{Level, LineLevel, Right, Rights, Standing};
 pub use line::{Line, LineKind, Principal};

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use super::hints::Hints;
 use super::ids::PlaceId;
 
 /// A path inside a folder. Bytes, not text: no component is empty, `.`, `..`, over 255 bytes or holds a NUL.
@@ -258,6 +259,7 @@ pub struct Places {
     by_inode: HashMap<TargetId, PlaceId>,
     /// Where one inode bears, or bore, more than one: those but the first.
     by_inode_too: HashMap<TargetId, Vec<PlaceId>>,
+    hints: Hints,
 }
 
 impl FromIterator<Place> for Places {
@@ -272,11 +274,10 @@ impl FromIterator<Place> for Places {
                 .collect(),
             by_inode: HashMap::with_capacity(places.len()),
             by_inode_too: HashMap::new(),
+            hints: Hints::default(),
         };
         for place in places {
-            for inode in &place.inodes {
-                all.add_inode(inode, place.id);
-            }
+            all.add_hints(&place);
         }
         all
     }
@@ -298,6 +299,16 @@ impl Places {
         let first = self.by_inode.get(handle);
         let more = first.and_then(|_| self.by_inode_too.get(handle));
         first.into_iter().chain(more.into_iter().flatten()).copied()
+    }
+
+    /// Tells whether a place may know an inode of this number: if not, its handle needs not be asked for.
+    pub fn may_know(&self, number: u64) -> bool {
+        self.hints.may_have_number(number)
+    }
+
+    /// Tells whether a place may be called so: if not, there is none at any path with this name at its end.
+    pub fn may_be_called(&self, name: &[u8]) -> bool {
+        self.hints.may_have_name(name)
     }
 
     /// The places at a path and below it.
@@ -334,9 +345,7 @@ impl Places {
         self.remove(place.id);
         // Two directories may have changed names; the one that came later holds the path until the other is found.
         self.by_path.insert(place.path.clone(), place.id);
-        for inode in &place.inodes {
-            self.add_inode(inode, place.id);
-        }
+        self.add_hints(&place);
         self.by_id.insert(place.id, Arc::new(place));
     }
 
@@ -348,12 +357,25 @@ impl Places {
         if self.by_path.get(&place.path) == Some(&id) {
             self.by_path.remove(&place.path);
         }
+        if let Some(name) = place.path.file_name() {
+            self.hints.take_name(name);
+        }
         for inode in &place.inodes {
             self.take_inode(inode, id);
         }
     }
 
+    fn add_hints(&mut self, place: &Place) {
+        if let Some(name) = place.path.file_name() {
+            self.hints.add_name(name);
+        }
+        for inode in &place.inodes {
+            self.add_inode(inode, place.id);
+        }
+    }
+
     fn add_inode(&mut self, inode: &TargetId, place: PlaceId) {
+        self.hints.add_handle(inode.as_bytes());
         match self.by_inode.entry(inode.clone()) {
             Entry::Vacant(entry) => {
                 entry.insert(place);
@@ -364,6 +386,9 @@ impl Places {
 
     fn take_inode(&mut self, inode: &TargetId, place: PlaceId) {
         let mut places: Vec<_> = self.by_inode(inode.as_bytes()).collect();
+        for _ in &places {
+            self.hints.take_handle(inode.as_bytes());
+        }
         places.retain(|other| *other != place);
         self.by_inode.remove(inode.as_bytes());
         self.by_inode_too.remove(inode.as_bytes());
@@ -448,6 +473,7 @@ mod tests {
         assert_eq!(places.find(&path("a")), None);
         assert_eq!(places.find(&path("b")).unwrap().id, PlaceId(1));
         assert_eq!(places.by_inode(b"one").collect::<Vec<_>>(), [PlaceId(1)]);
+        assert!(places.may_be_called(b"b") && !places.may_be_called(b"a"));
         places.remove(PlaceId(1));
         assert_eq!(places, Places::default());
     }

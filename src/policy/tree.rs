@@ -162,6 +162,11 @@ impl SubjectTree {
         if at.inside { self.node(at).place } else { None }
     }
 
+    /// Tells whether a line of the subject stands at the cursor or below it.
+    pub fn has_lines(&self, at: Cursor) -> bool {
+        at.inside
+    }
+
     /// The cursor of a place with a line of the subject.
     pub fn at(&self, place: PlaceId) -> Option<Cursor> {
         let node = *self.by_place.get(&place)?;

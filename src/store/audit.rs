@@ -54,6 +54,16 @@ pub(super) fn write(
 }
 
 impl Store {
+    /// Keeps what was done outside of the store.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn note(
+        &mut self, by: &By, action: &str, folder: FolderId, details: serde_json::Value,
+    ) -> Result<()> {
+        self.change(by, action, Some(folder), details, |_| Ok(()))
+    }
+
     /// The lines asked for, the oldest first.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub struct FolderRow {
     pub lender: Option<String>,
     /// How deeper rules meet what they inherit.
     pub inheritance: Inheritance,
+    /// Whether no data of it bypasses the daemon.
+    pub strict: bool,
 }
 
 /// A folder to be made.
@@ -42,8 +44,8 @@ pub struct NewFolder<'a> {
     pub inheritance: Inheritance,
 }
 
-const FOLDER: &str = "SELECT folders.id, owner, login, name, adopted, handle, lender, inheritance
-    FROM folders JOIN accounts ON accounts.id = owner";
+const FOLDER: &str = "SELECT folders.id, owner, login, name, adopted, handle, lender, inheritance,
+    revoke = 'strict' FROM folders JOIN accounts ON accounts.id = owner";
 
 fn folder_row(row: &Row<'_>) -> rusqlite::Result<FolderRow> {
     Ok(FolderRow {
@@ -55,6 +57,7 @@ fn folder_row(row: &Row<'_>) -> rusqlite::Result<FolderRow> {
         handle: row.get(5)?,
         lender: row.get(6)?,
         inheritance: inheritance(&row.get::<_, String>(7)?),
+        strict: row.get(8)?,
     })
 }
 
@@ -192,6 +195,21 @@ impl Store {
         self.change(by, "set", Some(folder.id), json!({ "inherit": word }), |db| {
             db.execute(
                 "UPDATE folders SET inheritance = ?1 WHERE id = ?2",
+                (word, folder.id.0),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Sets whether no data of a folder may bypass the daemon.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn set_strict(&mut self, by: &By, folder: &FolderRow, strict: bool) -> Result<()> {
+        let word = if strict { "strict" } else { "default" };
+        self.change(by, "set", Some(folder.id), json!({ "revoke": word }), |db| {
+            db.execute(
+                "UPDATE folders SET revoke = ?1 WHERE id = ?2",
                 (word, folder.id.0),
             )?;
             Ok(())

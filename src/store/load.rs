@@ -73,6 +73,7 @@ impl Store {
                     owner: folder.owner,
                     name: folder.name,
                     inheritance: folder.inheritance,
+                    strict: folder.strict,
                     places: self.load_places(id)?,
                     lines: self.load_lines(id)?,
                 };

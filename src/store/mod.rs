@@ -100,11 +100,14 @@ pub struct Store {
 
 /// The schema's versions, the oldest first.
 fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![M::up(include_str!("schema.sql"))])
+    Migrations::new(vec![
+        M::up(include_str!("schema.sql")),
+        M::up(include_str!("revoke.sql")),
+    ])
 }
 
 /// How many versions are known.
-const KNOWN_VERSION: usize = 1;
+const KNOWN_VERSION: usize = 2;
 
 impl Store {
     /// Opens the store in a state directory, which is made if it is not there.

@@ -1,51 +1,58 @@
 //! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
 
 mod convert;
+mod notifier;
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, WriteFlags,
+    ReplyXattr, Request, TimeOrNow, Version, WriteFlags,
 };
 
 use convert::{
-    Entries, Names, caller, file_attr, lock_type, open_flags, reply_attr, reply_data, reply_empty,
-    reply_entry, reply_write, reply_xattr, to_errno, to_lock, to_time,
+    Entries, Lookup, Names, caller, directory_flags, file_attr, lock_type, open_flags, reply_attr,
+    reply_data, reply_empty, reply_entry, reply_lookup, reply_write, reply_xattr, to_errno, to_lock, to_time,
 };
+
+pub use notifier::Notifier;
 
 use super::authorize::take_asked;
 use super::counters::Opcode;
 use super::error::Result;
-use super::filesystem::{FileSystem, Kernel};
+use super::filesystem::FileSystem;
 use super::ids::{Fh, Ino};
+use super::kernel::{Features, Passthrough};
+use super::locks::Claim;
 use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
 use super::pool::{Seat, Served};
 
-/// Nothing is kept by the kernel without asking.
-const ASK: Duration = Duration::ZERO;
 /// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
 const MAX_WRITE: u32 = 1 << 20;
+/// The kernel's ABI that has `FUSE_NOTIFY_INC_EPOCH`.
+const EPOCH: Version = Version(7, 44);
 
 /// The file system as fuser drives it.
 pub(super) struct Adapter(pub Arc<FileSystem>, pub Arc<Seat>);
 
-/// The kernel, reached through fuser's notifier.
-pub struct Notifier(pub fuser::Notifier);
+impl Passthrough for ReplyOpen {
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+        self.open_backing(fd)
+    }
+}
 
-impl Kernel for Notifier {
-    fn drop_pages(&self, ino: Ino) {
-        if let Err(error) = self.0.inval_inode(INodeNo(ino.0), 0, 0) {
-            tracing::debug!(%error, ?ino, "the kernel did not drop its pages");
-        }
+impl Passthrough for ReplyCreate {
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+        self.open_backing(fd)
     }
 }
 
@@ -57,6 +64,17 @@ impl Adapter {
             self.0.requests.count(opcode);
         }
         served
+    }
+
+    /// Answers for a node by its number, which is no name that a program gave, and tells a program nothing.
+    fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
+        let answer = self.0.answer_cut(Ino(number.0), req.pid());
+        reply_entry(reply, answer.map_err(|error| to_errno(&error)));
+    }
+
+    /// Whether the kernel opens and closes files of this mount without a word.
+    fn opens_itself(&self) -> bool {
+        self.0.features().opens_itself
     }
 
     /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
@@ -79,24 +97,50 @@ impl Filesystem for Adapter {
             // What is agreed with the kernel is agreed already.
             return Ok(());
         }
-        let wanted = InitFlags::FUSE_POSIX_LOCKS
-            | InitFlags::FUSE_FLOCK_LOCKS
+        // Without a word about opens and closes, nobody could take back the locks of who closed: those of a read-only
+        // mount are its own.
+        let opens_itself = self
+            .0
+            .opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
+        let locks = InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS;
+        let wanted = if opens_itself { InitFlags::empty() } else { locks }
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_AUTO_INVAL_DATA
             | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
-            | InitFlags::FUSE_PARALLEL_DIROPS;
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            // The backing clears setuid bits and capabilities by itself, for the daemon has no CAP_FSETID; the kernel
+            // does not ask for them before each write.
+            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
+            // Lets the kernel ask for what is to be cut.
+            | InitFlags::FUSE_EXPORT_SUPPORT
+            | InitFlags::FUSE_PASSTHROUGH;
         for flag in wanted.iter() {
             // What an older kernel does not have, it does without.
             let _ = config.add_capabilities(flag);
         }
         let _ = config.set_max_write(MAX_WRITE);
+        let features = Features {
+            passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
+            epoch: config.kernel_abi() >= EPOCH,
+            opens_itself,
+        };
+        if features.passthrough {
+            let _ = config.set_max_stack_depth(1);
+        }
+        // A further worker of the same mount is told the same.
+        let _ = self.0.features.set(features);
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Lookup);
-        reply_entry(reply, self.run(|fs| fs.lookup(Ino(parent.0), name.as_bytes())));
+        if name == "." {
+            return self.answer_cut(req, parent, reply);
+        }
+        let looked_up = self.run(|fs| Lookup::of(fs.lookup(Ino(parent.0), name.as_bytes())));
+        reply_lookup(reply, looked_up);
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -201,18 +245,28 @@ impl Filesystem for Adapter {
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Open);
-        match self.run(|fs| fs.open(Ino(ino.0), flags.0)) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), open_flags(flags.0)),
+        if self.opens_itself() {
+            // The kernel does not ask again, and judges by the modes that it is shown.
+            return reply.error(Errno::ENOSYS);
+        }
+        match self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply)) {
+            Ok(opening) => {
+                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
+                match opening.backing() {
+                    Some(id) => reply.opened_passthrough(fh, flags, id),
+                    None => reply.opened(fh, flags),
+                }
+            }
             Err(errno) => reply.error(errno),
         }
     }
 
     fn read(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
+        &self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
         _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
         let _request = self.begin(Opcode::Read);
-        reply_data(reply, self.run(|fs| fs.read(Fh(fh.0), offset, size)));
+        reply_data(reply, self.run(|fs| fs.read(Ino(ino.0), Fh(fh.0), offset, size)));
     }
 
     fn write(
@@ -225,6 +279,9 @@ impl Filesystem for Adapter {
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Flush);
+        if self.opens_itself() {
+            return reply.error(Errno::ENOSYS);
+        }
         let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
         reply_empty(reply, flushed.map_err(|error| to_errno(&error)));
     }
@@ -247,7 +304,7 @@ impl Filesystem for Adapter {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Opendir);
         match self.run(|fs| fs.opendir(Ino(ino.0))) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Ok(opened) => reply.opened(FileHandle(opened.fh.0), directory_flags(&opened)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -351,14 +408,17 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let _request = self.begin(Opcode::Create);
-        match self.run(|fs| fs.create(caller(req), Ino(parent.0), name.as_bytes(), mode, flags)) {
-            Ok((entry, fh)) => reply.created(
-                &ASK,
-                &file_attr(&entry.attr),
-                Generation(entry.generation),
-                FileHandle(fh.0),
-                open_flags(flags),
-            ),
+        let caller = caller(req);
+        match self.run(|fs| fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)) {
+            Ok((entry, opening)) => {
+                let lasts = entry.name_lasts.min(entry.attr.lasts);
+                let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
+                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
+                match opening.backing() {
+                    Some(id) => reply.created_passthrough(&lasts, &attr, generation, fh, flags, id),
+                    None => reply.created(&lasts, &attr, generation, fh, flags),
+                }
+            }
             Err(errno) => reply.error(errno),
         }
     }
@@ -380,20 +440,23 @@ impl Filesystem for Adapter {
 
     fn setlk(
         &self, req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, start: u64, end: u64,
-        typ: i32, _pid: u32, sleep: bool, reply: ReplyEmpty,
+        typ: i32, pid: u32, sleep: bool, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Setlk);
         let lock = match to_lock(typ, start, end) {
             Ok(lock) => lock,
             Err(errno) => return reply.error(errno),
         };
-        let owner = super::ids::LockOwner(lock_owner.0);
+        let claim = Claim {
+            owner: super::ids::LockOwner(lock_owner.0),
+            process: pid,
+        };
         let owed = self.1.owe();
         let done = move |outcome: Result<()>| {
             reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
             drop(owed);
         };
-        self.0.setlk(caller(req), Fh(fh.0), owner, lock, sleep, done);
+        self.0.setlk(caller(req), Fh(fh.0), claim, lock, sleep, done);
     }
 
     fn bmap(&self, _req: &Request, _ino: INodeNo, _blocksize: u32, _idx: u64, reply: ReplyBmap) {
@@ -430,6 +493,10 @@ impl Filesystem for Adapter {
         &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek,
     ) {
         let _request = self.begin(Opcode::Lseek);
+        if fh.0 == Fh::NONE.0 {
+            // The kernel does it by itself from then on.
+            return reply.error(Errno::ENOSYS);
+        }
         let whence = match whence {
             libc::SEEK_DATA => Whence::Data,
             libc::SEEK_HOLE => Whence::Hole,

@@ -1,8 +1,9 @@
 //! Attributes as a mount shows them: the backing's, without what the level forbids and without what would betray
 //! an entry that the subject does not see.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::coherence::LONG;
 use super::filesystem::{FileSystem, Seen};
 use super::ids::Ino;
 use crate::backing::{FileKind, Stat};
@@ -37,6 +38,8 @@ pub struct Attr {
     pub mtime: SystemTime,
     /// Last changed.
     pub ctime: SystemTime,
+    /// How long the kernel may keep all this.
+    pub lasts: Duration,
 }
 
 /// A node told to the kernel by a lookup or a creation.
@@ -46,6 +49,8 @@ pub struct Entry {
     pub attr: Attr,
     /// The generation: two files that bore one number, one after the other, differ in it.
     pub generation: u64,
+    /// How long the kernel may keep that the name leads to it.
+    pub name_lasts: Duration,
 }
 
 const READ: u32 = 0o444;
@@ -65,12 +70,16 @@ impl FileSystem {
             mtime: self.mounted,
             ctime: self.mounted,
             atime: self.mounted,
+            lasts: LONG,
             ..constant(Ino::TOP)
         }
     }
 
     /// The attributes of a node, with the `stat` of its inode.
     pub(super) fn attr(&self, seen: &Seen, stat: &Stat) -> Attr {
+        if self.options.read_only {
+            return self.attr_as_judged(seen, stat);
+        }
         let rights = seen.verdict.rights;
         let (uid, gid) = self.options.own.unwrap_or((stat.uid, stat.gid));
         if !rights.contains(Right::Read) && stat.kind == FileKind::Directory {
@@ -96,6 +105,34 @@ impl FileSystem {
                 mode &= !WRITE;
             }
         }
+        self.attr_with(seen, stat, mode, (uid, gid))
+    }
+
+    /// The attributes in a read-only mount: all is the subject's, and the modes are the verdict, for it is by them that
+    /// the kernel judges (`default_permissions`).
+    fn attr_as_judged(&self, seen: &Seen, stat: &Stat) -> Attr {
+        let ids = self.options.own.unwrap_or(self.options.subject_ids);
+        let enters = stat.kind == FileKind::Directory || stat.mode & EXECUTE != 0;
+        let mode = if seen.verdict.rights.contains(Right::Read) {
+            READ | if enters { EXECUTE } else { 0 }
+        } else if seen.verdict.corridor && stat.kind == FileKind::Directory {
+            READ | EXECUTE
+        } else {
+            0
+        };
+        if mode == 0 || !seen.verdict.rights.contains(Right::Read) {
+            return Attr {
+                kind: stat.kind,
+                mode,
+                uid: ids.0,
+                gid: ids.1,
+                ..constant(seen.node.ino)
+            };
+        }
+        self.attr_with(seen, stat, mode, ids)
+    }
+
+    fn attr_with(&self, seen: &Seen, stat: &Stat, mode: u32, (uid, gid): (u32, u32)) -> Attr {
         let mut attr = Attr {
             ino: seen.node.ino,
             kind: stat.kind,
@@ -110,6 +147,7 @@ impl FileSystem {
             atime: stat.atime,
             mtime: stat.mtime,
             ctime: stat.ctime,
+            lasts: self.attributes_last(seen),
         };
         let tree = &seen.folder.tree;
         if stat.kind == FileKind::Directory {
@@ -123,16 +161,11 @@ impl FileSystem {
     }
 
     /// An answer to a lookup.
-    pub(super) fn entry(&self, seen: &Seen, stat: &Stat) -> Entry {
-        let generation = seen
-            .node
-            .object
-            .handle
-            .as_ref()
-            .map_or(0, crate::backing::FileHandle::generation);
+    pub(super) fn entry(&self, seen: &Seen, stat: &Stat, name_lasts: Duration) -> Entry {
         Entry {
             attr: self.attr(seen, stat),
-            generation,
+            generation: seen.node.generation(),
+            name_lasts,
         }
     }
 }
@@ -153,5 +186,6 @@ pub(super) fn constant(ino: Ino) -> Attr {
         atime: UNIX_EPOCH,
         mtime: UNIX_EPOCH,
         ctime: UNIX_EPOCH,
+        lasts: Duration::ZERO,
     }
 }

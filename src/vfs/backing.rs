@@ -3,14 +3,17 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{Error, Result};
-use crate::backing::{self, Credentials, Lender, Stat};
+use crate::backing::{self, Credentials, FileSystemId, Lender, Stat};
+use crate::policy;
 
 /// The backing of one folder.
 #[derive(Debug)]
 pub struct Backing {
     state: State,
+    watched: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -20,9 +23,21 @@ enum State {
         /// The root, open for reading: file handles are opened on its mount.
         anchor: OwnedFd,
         stat: Stat,
+        handles: Handles,
+        file_system: FileSystemId,
         custody: Custody,
     },
     Lost,
+}
+
+/// What file handles the file system of a backing makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handles {
+    None,
+    /// Such as the policy can find an inode number in.
+    Numbered,
+    /// Others.
+    Opaque,
 }
 
 /// Who reaches the files besides the daemon.
@@ -39,23 +54,35 @@ impl Backing {
     /// A backing whose root directory is open (`O_PATH`).
     ///
     /// # Errors
-    /// Those of `statx(2)` and `open(2)`.
+    /// Those of `statx(2)`, `open(2)`, `name_to_handle_at(2)` and `fstatvfs(3)`.
     pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
         let stat = backing::stat(root.as_fd())?;
         let anchor = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        let handles = match backing::handle(&root)? {
+            None => Handles::None,
+            Some(handle) if policy::handle_tells_number(handle.as_bytes(), stat.ino) => Handles::Numbered,
+            Some(_) => Handles::Opaque,
+        };
+        let file_system = backing::file_system(&root)?;
         Ok(Self {
             state: State::There {
                 root,
                 anchor,
                 stat,
+                handles,
+                file_system,
                 custody,
             },
+            watched: AtomicBool::new(false),
         })
     }
 
     /// A backing that is not there: each request on the folder answers EIO.
     pub fn lost() -> Self {
-        Self { state: State::Lost }
+        Self {
+            state: State::Lost,
+            watched: AtomicBool::new(false),
+        }
     }
 
     /// Tells whether it is lost.
@@ -90,12 +117,59 @@ impl Backing {
         }
     }
 
+    /// Tells whether its files have handles (overlayfs has none).
+    pub(super) fn has_handles(&self) -> bool {
+        matches!(
+            self.state,
+            State::There {
+                handles: Handles::Numbered | Handles::Opaque,
+                ..
+            }
+        )
+    }
+
+    /// Tells whether the inode number can be found in a file handle.
+    pub(super) fn has_numbered_handles(&self) -> bool {
+        matches!(
+            self.state,
+            State::There {
+                handles: Handles::Numbered,
+                ..
+            }
+        )
+    }
+
+    /// The file system it lies on: the device number and the id.
+    pub(super) fn file_system(&self) -> Option<(u64, FileSystemId)> {
+        match &self.state {
+            State::There {
+                stat, file_system, ..
+            } => Some((stat.dev, *file_system)),
+            State::Lost => None,
+        }
+    }
+
+    /// Tells whether changes behind the daemon's back are noticed in it, so that the kernel may keep what it is told
+    /// for longer.
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire)
+    }
+
+    pub(super) fn watched(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Release);
+    }
+
     /// Who reaches it.
     pub fn custody(&self) -> Option<&Custody> {
         match &self.state {
             State::There { custody, .. } => Some(custody),
             State::Lost => None,
         }
+    }
+
+    /// Tells whether it is a directory that its owner reaches natively.
+    pub(super) fn is_adopted(&self) -> bool {
+        matches!(self.custody(), Some(Custody::Adopted(_)))
     }
 
     /// The credentials for all that makes nothing new.

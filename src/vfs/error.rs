@@ -1,6 +1,7 @@
 //! Why a request failed, and the one table from reasons to errnos.
 
 use std::io;
+use std::time::Duration;
 
 use crate::policy::Refusal;
 
@@ -10,6 +11,9 @@ pub enum Error {
     /// A rule forbids it.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// The name is not there, or not for this subject, and the kernel may keep that for so long.
+    #[error("no such name")]
+    Missing(Duration),
     /// Lines were found to have moved with their directories; the request starts anew.
     #[error("lines moved; ask again")]
     PlacesMoved,
@@ -58,10 +62,18 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
+    /// The same, if it says that a name is not there, for as long as that may be kept.
+    pub(super) fn lasting(self, lasts: Duration) -> Self {
+        match self {
+            Self::Refused(Refusal::NotFound) => Self::Missing(lasts),
+            error => error,
+        }
+    }
+
     /// The errno that the caller sees.
     pub fn errno(&self) -> i32 {
         match self {
-            Self::Refused(Refusal::NotFound) => libc::ENOENT,
+            Self::Refused(Refusal::NotFound) | Self::Missing(_) => libc::ENOENT,
             Self::Refused(Refusal::Access) => libc::EACCES,
             Self::Refused(Refusal::NotPermitted) => libc::EPERM,
             Self::Refused(Refusal::CrossDevice) => libc::EXDEV,

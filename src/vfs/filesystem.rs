@@ -13,16 +13,20 @@ use parking_lot::Mutex;
 
 use super::authorize::take_asked;
 use super::counters::Counter;
+use super::cut::Cuts;
 use super::error::{Error, Result};
 use super::handles::Handles;
-use super::ids::Ino;
+use super::ids::{Ino, MountId};
+use super::kernel::{Features, Kernel};
 use super::locate::verdict_of;
 use super::locks::Waiters;
 use super::node::Node;
 use super::nodes::Nodes;
-use super::shared::Shared;
+use super::reach::Reach;
+use super::shared::{Published, Shared};
 use super::view::{FolderView, View, Viewer};
-use crate::policy::{Cursor, Refusal, Right, Verdict};
+use crate::backing::FileKind;
+use crate::policy::{Cursor, FolderId, Refusal, Right, Rights, Subject, Verdict};
 
 /// What a mount was asked to be.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,10 @@ pub struct Options {
     pub default_permissions: bool,
     /// The subject's own ids.
     pub subject_ids: (u32, u32),
+    /// Whether the kernel refuses every change and judges opens by the shown modes, without a word to the daemon.
+    pub read_only: bool,
+    /// Whether nothing bypasses the daemon, so that what is open is cut whole when the policy changes.
+    pub strict: bool,
 }
 
 /// Who asks: what the kernel tells with a request.
@@ -58,14 +66,12 @@ pub struct FileSystem {
     pub(super) requests: Counter,
     pub(super) mounted: SystemTime,
     pub(super) kernel: OnceLock<Box<dyn Kernel>>,
+    pub(super) features: OnceLock<Features>,
+    pub(super) id: MountId,
+    pub(super) reach: Arc<Reach>,
+    pub(super) cuts: Cuts,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
-}
-
-/// What the file system tells the kernel of its own accord.
-pub trait Kernel: Send + Sync {
-    /// Drops the pages that are cached of an inode.
-    fn drop_pages(&self, ino: Ino);
 }
 
 /// A node, and what holds for it in one view.
@@ -89,6 +95,14 @@ pub enum Target {
     Entry(Seen),
 }
 
+impl Drop for FileSystem {
+    fn drop(&mut self) {
+        if self.kernel.get().is_some() {
+            self.shared.detached();
+        }
+    }
+}
+
 /// How often a request starts anew because lines were found to have moved.
 const ATTEMPTS: usize = 4;
 
@@ -105,11 +119,22 @@ impl FileSystem {
             requests: shared.counters.join(),
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),
-            view: ArcSwap::from_pointee(View::of(&published, options.viewer, None)),
+            features: OnceLock::new(),
+            id: shared.next_mount(),
+            reach: Arc::default(),
+            cuts: Cuts::default(),
+            view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });
         shared.enlist(&filesystem);
         filesystem
+    }
+
+    /// Gives it the kernel that it is mounted in, once and before that asks anything.
+    pub(super) fn attach(&self, kernel: Box<dyn Kernel>) {
+        if self.kernel.set(kernel).is_ok() {
+            self.shared.attached();
+        }
     }
 
     /// The view at the present generation.
@@ -182,18 +207,73 @@ impl FileSystem {
         Error::Lost
     }
 
-    /// Drops the cached pages of open files whose rights do not cover them any more.
-    pub(super) fn drop_revoked_pages(&self) {
+    /// Tells whether a change of policy makes a difference to this mount.
+    pub(super) fn is_concerned(&self, before: &Published, after: &Published) -> bool {
+        let viewer = self.options.viewer;
+        let subject = |published: &Published| {
+            Subject::of(&published.snapshot, viewer.account, viewer.ceiling, viewer.online)
+        };
+        let tops = |published: &Published| published.snapshot.tops.get(&viewer.account).cloned();
+        let (had, has) = (tops(before).unwrap_or_default(), tops(after).unwrap_or_default());
+        had != has
+            || subject(before) != subject(after)
+            || has.iter().any(|entry| !before.is_same(after, entry.folder))
+    }
+
+    /// Tells whether the subject has a folder, or something in it.
+    pub(super) fn has(&self, published: &Published, folder: FolderId) -> bool {
+        let tops = published.snapshot.tops.get(&self.options.viewer.account);
+        tops.is_some_and(|tops| tops.iter().any(|entry| entry.folder == folder))
+    }
+
+    /// Drops the listings that the kernel may have kept, and the symbolic links that may not be read any more.
+    pub(super) fn drop_listings(&self) {
         let Some(kernel) = self.kernel.get() else { return };
-        for node in self.handles.open_nodes() {
-            let rights = self
-                .with_view(|view| self.seen_node(view, Arc::clone(&node)))
-                .map(|seen| seen.verdict.rights)
-                .unwrap_or_default();
-            if !rights.contains(Right::Read) || !rights.contains(Right::Write) {
+        kernel.drop_pages(Ino::TOP);
+        for node in self.nodes.all() {
+            let link = node.object.kind == FileKind::Symlink;
+            if node.take_listed() || link && !self.rights_now(&node).contains(Right::Read) {
                 kernel.drop_pages(node.ino);
             }
         }
+    }
+
+    /// Drops all attributes that the kernel keeps, and what it keeps of the content of what may not be read any more.
+    pub(super) fn drop_all_attributes(&self) {
+        let Some(kernel) = self.kernel.get() else { return };
+        for node in self.nodes.all() {
+            let reads = || self.rights_now(&node).contains(Right::Read);
+            if node.is_directory() || !reads() {
+                kernel.drop_pages(node.ino);
+            } else {
+                kernel.drop_attributes(node.ino);
+            }
+        }
+    }
+
+    /// Drops the cached pages of open files whose rights do not cover them any more.
+    pub(super) fn drop_revoked_pages(&self) {
+        let Some(kernel) = self.kernel.get() else { return };
+        let opens_itself = self.features().opens_itself;
+        // Where the kernel opens by itself, nobody tells what is open; nor is anything open for writing.
+        let open = if opens_itself {
+            self.nodes.all()
+        } else {
+            self.handles.open_nodes()
+        };
+        for node in open {
+            let rights = self.rights_now(&node);
+            if !rights.contains(Right::Read) || !opens_itself && !rights.contains(Right::Write) {
+                kernel.drop_pages(node.ino);
+            }
+        }
+    }
+
+    /// What the subject may do with a node now.
+    pub(super) fn rights_now(&self, node: &Arc<Node>) -> Rights {
+        self.with_view(|view| self.seen_node(view, Arc::clone(node)))
+            .map(|seen| seen.verdict.rights)
+            .unwrap_or_default()
     }
 
     fn renew(&self) -> Arc<View> {
@@ -203,7 +283,7 @@ impl FileSystem {
         if before.generation == published.generation {
             return before;
         }
-        let view = Arc::new(View::of(&published, self.options.viewer, Some(&before)));
+        let view = Arc::new(View::of(&published, self.options.viewer, &self.shared.compiled));
         self.view.store(Arc::clone(&view));
         view
     }

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::error::{Error, Result};
-use super::ids::{Fh, Ino};
+use super::ids::{Fh, Ino, LockOwner};
+use super::kernel::BackingFile;
 use super::node::Node;
+use crate::backing;
 
 /// An open file.
 #[derive(Debug)]
@@ -19,18 +21,80 @@ pub struct OpenFile {
     pub node: Arc<Node>,
     /// Whether it was opened for writing.
     pub writable: bool,
-    fd: OwnedFd,
+    /// How often its node had been cut before.
+    cuts: u32,
+    /// The flags that it has on the backing.
+    flags: i32,
+    /// Whether the kernel keeps pages of it.
+    cached: bool,
+    /// The daemon's own open file, which one that bypasses the daemon mostly can do without.
+    fd: OnceLock<Arc<OwnedFd>>,
+    /// What the kernel reads and writes by itself.
+    backing: Option<Arc<BackingFile>>,
+    /// Who took locks through it.
+    lock_owners: Mutex<Vec<LockOwner>>,
 }
 
 impl OpenFile {
-    /// The backing's open file.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    pub(super) fn new(
+        node: &Arc<Node>, flags: i32, writable: bool, cached: bool, backing: Option<Arc<BackingFile>>,
+    ) -> Self {
+        node.opened();
+        Self {
+            node: Arc::clone(node),
+            writable,
+            cuts: node.cuts(),
+            flags,
+            cached,
+            fd: OnceLock::new(),
+            backing,
+            lock_owners: Mutex::default(),
+        }
+    }
+
+    /// The backing's open file; opened now if it was not needed so far. `path` points at the node. To be called with
+    /// the daemon's own credentials: whether it may be opened was found out when the client opened it.
+    ///
+    /// # Errors
+    /// Those of `open(2)`.
+    pub fn fd(&self, path: impl FnOnce() -> Result<Arc<OwnedFd>>) -> Result<BorrowedFd<'_>> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_fd());
+        }
+        let fd = backing::reopen(path()?, self.flags)?;
+        // Another may have been quicker; one is as good as the other.
+        Ok(self.fd.get_or_init(|| Arc::new(fd)).as_fd())
+    }
+
+    /// Tells whether it was cut: for good, whatever rights come back.
+    pub fn is_cut(&self) -> bool {
+        self.cuts != self.node.cuts()
+    }
+
+    /// Tells whether reads and writes pass by the daemon.
+    pub fn bypasses(&self) -> bool {
+        self.backing.is_some()
+    }
+
+    /// Remembers who took a lock through it.
+    pub(super) fn locked_by(&self, owner: LockOwner) {
+        let mut owners = self.lock_owners.lock();
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+
+    /// Those who took locks through it.
+    pub(super) fn take_lock_owners(&self) -> Vec<LockOwner> {
+        std::mem::take(&mut *self.lock_owners.lock())
     }
 }
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        if self.cached {
+            self.node.data.lock().cached -= 1;
+        }
         self.node.closed();
     }
 }
@@ -90,18 +154,15 @@ impl Handles {
     ///
     /// # Errors
     /// ENFILE if this mount has as many open as it may: its user shall not take all descriptors from the others.
-    pub fn open_file(&self, node: &Arc<Node>, fd: OwnedFd, writable: bool) -> Result<Fh> {
+    pub fn open_file(&self, file: OpenFile, fd: Option<Arc<OwnedFd>>) -> Result<Fh> {
         let mut files = self.files.write();
         if files.len() >= self.limit {
             return Err(io::Error::from_raw_os_error(libc::ENFILE).into());
         }
-        node.opened();
+        if let Some(fd) = fd {
+            let _: std::result::Result<(), Arc<OwnedFd>> = file.fd.set(fd);
+        }
         let fh = self.next();
-        let file = OpenFile {
-            node: Arc::clone(node),
-            writable,
-            fd,
-        };
         files.insert(fh, Arc::new(file));
         Ok(fh)
     }
@@ -120,9 +181,13 @@ impl Handles {
     /// The open file of a handle.
     ///
     /// # Errors
-    /// [`Error::Unknown`].
+    /// [`Error::Revoked`] if it was cut, [`Error::Unknown`].
     pub fn file(&self, fh: Fh) -> Result<Arc<OpenFile>> {
-        self.files.read().get(&fh).cloned().ok_or(Error::Unknown)
+        let file = self.files.read().get(&fh).cloned().ok_or(Error::Unknown)?;
+        if file.is_cut() {
+            return Err(Error::Revoked);
+        }
+        Ok(file)
     }
 
     /// The open directory of a handle.
@@ -154,6 +219,28 @@ impl Handles {
         nodes.sort_unstable_by_key(|node| node.ino);
         nodes.dedup_by_key(|node| node.ino);
         nodes
+    }
+
+    /// The nodes of files that are open past the daemon and not cut, with whether any of these was opened for writing.
+    pub fn open_past_daemon(&self) -> Vec<(Arc<Node>, bool)> {
+        let mut nodes: Vec<_> = self
+            .files
+            .read()
+            .values()
+            .filter(|file| file.bypasses() && !file.is_cut())
+            .map(|file| (Arc::clone(&file.node), file.writable))
+            .collect();
+        // Those for writing first, so that they stay.
+        nodes.sort_unstable_by_key(|(node, writable)| (node.ino, !writable));
+        nodes.dedup_by_key(|(node, _)| node.ino);
+        nodes
+    }
+
+    /// Tells whether a file that was open past the daemon and was cut is still open, of a node for which `holds`.
+    pub fn any_cut(&self, holds: impl Fn(&Node) -> bool) -> bool {
+        let files = self.files.read();
+        let mut cut = files.values().filter(|file| file.bypasses() && file.is_cut());
+        cut.any(|file| holds(&file.node))
     }
 
     fn next(&self) -> Fh {

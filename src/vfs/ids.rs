@@ -16,9 +16,18 @@ pub struct Ino(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Fh(pub u64);
 
+/// One mount of the daemon, counted up and never given twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MountId(pub u64);
+
 /// Who holds a lock, in the kernel's words (`fuse_lk_in.owner`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LockOwner(pub u64);
+
+impl Fh {
+    /// What the kernel sends where it opened a file by itself.
+    pub const NONE: Self = Self(0);
+}
 
 const BACKING_BITS: u32 = 40;
 const SALT_BITS: u32 = 4;
@@ -58,6 +67,16 @@ impl Ino {
         } else {
             Self(self.0 & !SALT_MASK)
         }
+    }
+
+    /// A number below `parts` by which a table of numbers is cut.
+    pub(super) fn spread(self, parts: usize) -> usize {
+        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize % parts
+    }
+
+    /// Tells whether other mounts have the same number for the same inode, so that they can be told of it.
+    pub fn is_shared(self) -> bool {
+        !self.is_counted()
     }
 
     fn is_counted(self) -> bool {

@@ -5,15 +5,17 @@
 //! changed policy), and another directory under its name inherits only what lowers. A line on a file is tied to
 //! the name: what takes the name inherits the line, and an inode that left the name stays lowered by it.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
+use super::inode::{find_object, needs_handle};
 use super::node::{Node, Object, Opened, Position};
 use super::nodes::Found;
+use super::paths::{path_below, path_of, relative_path};
 use super::view::{FolderView, View};
-use crate::backing::{self, FileHandle, FileKind, Name};
+use crate::backing::{self, Credentials, FileHandle, FileKind, Name};
 use crate::policy::{
     Cursor, Level, Place, PlaceChange, PlaceId, PlaceKind, PlacePath, Refusal, Standing, Target, Verdict,
 };
@@ -29,6 +31,17 @@ pub(super) struct Probe {
 }
 
 impl Probe {
+    /// What holds for a name that no line has to do with, if that is so, and if nothing is there.
+    pub(super) fn without_lines(parent: &Seen, name: &Name) -> Option<Self> {
+        let tree = &parent.folder.tree;
+        let cursor = tree.step(parent.cursor, name.as_bytes());
+        (!tree.has_lines(cursor)).then(|| Self {
+            there: None,
+            cursor,
+            verdict: tree.verdict(cursor),
+        })
+    }
+
     /// The kind of what is there.
     pub(super) fn kind(&self) -> Option<FileKind> {
         self.there.as_ref().map(|opened| opened.object.kind)
@@ -41,17 +54,26 @@ impl FileSystem {
     /// # Errors
     /// [`Error::PlacesMoved`]; the backing's own failures but ENOENT, which is an empty probe.
     pub(super) fn probe(&self, parent: &Seen, name: &Name) -> Result<Probe> {
+        self.probe_as(parent, name, &parent.folder.backing.credentials())
+    }
+
+    /// Like [`FileSystem::probe`], in a directory that may be searched with the credentials of the backing.
+    pub(super) fn probe_searchable(&self, parent: &Seen, name: &Name) -> Result<Probe> {
+        self.probe_as(parent, name, &Credentials::Daemon)
+    }
+
+    fn probe_as(&self, parent: &Seen, name: &Name, credentials: &Credentials) -> Result<Probe> {
         let folder = &*parent.folder;
         let by_name = folder.tree.step(parent.cursor, name.as_bytes());
         let directory = self.fd(parent)?;
         let opened = {
-            let _as = folder.backing.credentials().assume()?;
-            open_object(folder, &directory, name)
+            let _as = credentials.assume()?;
+            find_object(folder, &directory, name, by_name)
         };
         let opened = match opened {
             Ok(opened) => opened,
             Err(Error::Backing(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
-                if matches!(parent.node.position(), Position::Root) && backing::stat(&directory)?.nlink == 0 {
+                if parent.node.is_root() && backing::stat(&directory)?.nlink == 0 {
                     return Err(self.lost(folder));
                 }
                 self.look_for_moved(parent, by_name, name)?;
@@ -67,8 +89,33 @@ impl FileSystem {
             path_below(parent, name)
         })?;
         Ok(Probe {
-            verdict: verdict_of(folder, cursor, Some(&opened.fd)),
+            verdict: verdict_of(folder, cursor, opened.fd.as_deref()),
             there: Some(opened),
+            cursor,
+        })
+    }
+
+    /// Like [`FileSystem::probe`], of what was made just now and is open.
+    pub(super) fn probe_made(&self, parent: &Seen, name: &Name, made: &OwnedFd) -> Result<Probe> {
+        let folder = &*parent.folder;
+        let by_name = folder.tree.step(parent.cursor, name.as_bytes());
+        let stat = backing::stat(made)?;
+        let object = Object::of(&stat);
+        if (stat.birth.is_none() || needs_handle(folder, by_name, stat.ino))
+            && let Some(handle) = backing::handle(made)?
+        {
+            object.learn(handle);
+        }
+        let cursor = self.identify(folder, parent.cursor, by_name, &object, || {
+            path_below(parent, name)
+        })?;
+        Ok(Probe {
+            verdict: verdict_of(folder, cursor, None),
+            there: Some(Opened {
+                fd: None,
+                object,
+                stat,
+            }),
             cursor,
         })
     }
@@ -79,7 +126,7 @@ impl FileSystem {
     ) -> Arc<Node> {
         let position = Position::Under {
             parent: Arc::clone(&parent.node),
-            name: name.as_bytes().into(),
+            name: name.into(),
         };
         self.keep_at(view, &parent.folder, opened, position, cursor)
     }
@@ -88,7 +135,7 @@ impl FileSystem {
     pub(super) fn keep_at(
         &self, view: &View, folder: &FolderView, opened: Opened, position: Position, cursor: Cursor,
     ) -> Arc<Node> {
-        let fd = Arc::clone(&opened.fd);
+        let fd = opened.fd.clone();
         let found = Found {
             folder: folder.policy.id,
             opened,
@@ -99,7 +146,9 @@ impl FileSystem {
         let node = self
             .nodes
             .keep(found, |node| self.cursor(view, folder, node).ok());
-        self.shared.descriptors.keep(&node, &fd);
+        if let Some(fd) = fd {
+            self.shared.descriptors.keep(&node, fd);
+        }
         node
     }
 
@@ -130,7 +179,10 @@ impl FileSystem {
             }
         };
         while let Some((at, name)) = way.pop() {
-            let by_name = folder.tree.step(cursor, &name);
+            let by_name = folder.tree.step(cursor, name.as_bytes());
+            if needs_handle(folder, by_name, at.object.number) {
+                self.learn_handle(folder, &at)?;
+            }
             cursor = self.identify(folder, cursor, by_name, &at.object, || path_of(folder, &at))?;
             at.stands(view.generation, cursor);
         }
@@ -150,7 +202,8 @@ impl FileSystem {
         Ok(folder.tree.capped(cursor, Standing::Level(Level::Invisible)))
     }
 
-    /// Corrects the cursor that a name leads to by what the inode there is.
+    /// Corrects the cursor that a name leads to by what the inode there is. Its handle is known if
+    /// [`needs_handle`] says so.
     fn identify(
         &self, folder: &FolderView, parent: Cursor, by_name: Cursor, object: &Object,
         path: impl Fn() -> Option<PlacePath>,
@@ -161,11 +214,11 @@ impl FileSystem {
         if let Some((id, place)) = here.and_then(|id| Some((id, places.get(id)?))) {
             if !stands_for(place, object) {
                 cursor = folder.tree.mismatched(by_name, parent);
-            } else if let Some(handle) = &object.handle {
+            } else if let Some(handle) = object.handle() {
                 self.observe(object, id, place, handle.as_bytes(), folder);
             }
         }
-        let Some(handle) = &object.handle else {
+        let Some(handle) = object.handle() else {
             return Ok(cursor);
         };
         for id in places.by_inode(handle.as_bytes()) {
@@ -281,7 +334,7 @@ fn stands_for(place: &Place, object: &Object) -> bool {
         PlaceKind::File => object.kind != FileKind::Directory,
         PlaceKind::Directory if object.kind != FileKind::Directory => false,
         // Without handles (overlayfs) the name has to do.
-        PlaceKind::Directory => match (&object.handle, place.inodes.last()) {
+        PlaceKind::Directory => match (object.handle(), place.inodes.last()) {
             (Some(handle), Some(inode)) => inode.as_bytes() == handle.as_bytes(),
             _ => true,
         },
@@ -324,52 +377,4 @@ fn find_by_handle(folder: &FolderView, place: &Place) -> Result<Option<PlacePath
         Err(error) if error.raw_os_error() == Some(libc::ESTALE) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn open_object(folder: &FolderView, directory: &OwnedFd, name: &Name) -> Result<Opened> {
-    let opened = Opened::of(backing::open_path(directory, name)?)?;
-    // What is mounted below is not entered, be it another file system or another part of the same.
-    let root = folder.backing.root_stat()?;
-    if (opened.stat.dev, opened.stat.mount) != (root.dev, root.mount) {
-        return Err(Refusal::Access.into());
-    }
-    Ok(opened)
-}
-
-/// The path of a node in its folder, by where it was last found.
-pub(super) fn path_of(folder: &FolderView, node: &Arc<Node>) -> Option<PlacePath> {
-    let mut names = Vec::new();
-    let mut at = Arc::clone(node);
-    let start = loop {
-        match at.position() {
-            Position::Root => break PlacePath::root(),
-            Position::Granted(place) => break folder.policy.places.get(place)?.path.clone(),
-            Position::Under { parent, name } => {
-                names.push(name);
-                at = parent;
-            }
-        }
-    };
-    names
-        .iter()
-        .rev()
-        .try_fold(start, |path, name| path.join(name).ok())
-}
-
-impl Seen {
-    /// The path in the folder, by where it was last found.
-    pub(super) fn path(&self) -> Option<PlacePath> {
-        path_of(&self.folder, &self.node)
-    }
-}
-
-pub(super) fn path_below(parent: &Seen, name: &Name) -> Option<PlacePath> {
-    parent.path()?.join(name.as_bytes()).ok()
-}
-
-pub(super) fn relative_path(root: BorrowedFd<'_>, fd: &OwnedFd) -> Option<PlacePath> {
-    use std::os::unix::ffi::OsStrExt;
-    let root = backing::path_of(root).ok()?;
-    let path = backing::path_of(fd).ok()?;
-    PlacePath::parse(path.strip_prefix(&root).ok()?.as_os_str().as_bytes()).ok()
 }

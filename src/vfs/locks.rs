@@ -4,23 +4,46 @@
 //! mounts and of native programs, and end with it. fuser does not tell flock from POSIX locks: both are ranges,
 //! as on NFS. Nobody ever sleeps in the kernel for a lock: who wants to wait is asked again and again by one
 //! thread, and gives up when he has a signal pending (fuser knows no INTERRUPT).
+//!
+//! The closing of a file that had no locks when it was opened is not told (`FOPEN_NOFLUSH`): its locks end when the
+//! kernel lets go of it, a moment after the last close. So who finds a lock in his way looks first whether its holder
+//! still has the file open.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::error::{Error, Result};
 use super::ids::LockOwner;
-use super::node::Node;
 use crate::backing::{self, Lock, LockKind};
 
-/// The locks of one node.
+/// The locks of one node: few have any.
 #[derive(Debug, Default)]
-pub struct NodeLocks {
-    owners: Mutex<HashMap<LockOwner, OwnedFd>>,
+pub struct NodeLocks(OnceLock<Box<Owners>>);
+
+type Owners = Mutex<HashMap<LockOwner, Held>>;
+
+/// Who asks for a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// Whose the lock is to be.
+    pub owner: LockOwner,
+    /// The process that asks, 0 if it is not visible here.
+    pub process: u32,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// The open file of the backing that bears the locks.
+    fd: OwnedFd,
+    process: u32,
+    /// Whether a part of the file was locked, which flock(2) never does: then it ends when the process closes the file,
+    /// whoever else has inherited the descriptor.
+    in_parts: bool,
 }
 
 impl NodeLocks {
@@ -28,18 +51,38 @@ impl NodeLocks {
     ///
     /// # Errors
     /// [`Error::Locked`] if another holds it; those of `fcntl_locking(2)`.
-    pub fn set(&self, owner: LockOwner, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>) -> Result<()> {
-        let mut owners = self.owners.lock();
-        let fd = match owners.entry(owner) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(_) if lock.kind == LockKind::Unlock => return Ok(()),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(open()?),
+    pub fn set(&self, claim: Claim, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>) -> Result<()> {
+        let mut owners = self.0.get_or_init(Box::default).lock();
+        let held = match owners.entry(claim.owner) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) if lock.kind == LockKind::Unlock => return Ok(()),
+            Entry::Vacant(entry) => entry.insert(Held {
+                fd: open()?,
+                process: claim.process,
+                in_parts: false,
+            }),
         };
-        if backing::ofd_lock(fd.as_fd(), lock)? {
-            Ok(())
-        } else {
-            Err(Error::Locked)
+        if !backing::ofd_lock(held.fd.as_fd(), lock)? {
+            return Err(Error::Locked);
         }
+        held.process = claim.process;
+        held.in_parts |= lock.start != 0 || lock.end < i64::MAX as u64;
+        Ok(())
+    }
+
+    /// Ends the locks of processes that do not have the file open any more, and tells whether there are such. Those on
+    /// the whole file may belong to others by now, who inherited them (flock(2)): they are left to end by themselves.
+    pub(super) fn release_closed(&self, has_open: impl Fn(u32) -> bool) -> bool {
+        let Some(owners) = self.0.get() else { return false };
+        let processes: Vec<_> = owners.lock().values().map(|held| held.process).collect();
+        let closed: Vec<_> = processes
+            .into_iter()
+            .filter(|&process| process != 0 && !has_open(process))
+            .collect();
+        owners
+            .lock()
+            .retain(|_, held| !held.in_parts || !closed.contains(&held.process));
+        !closed.is_empty()
     }
 
     /// The lock that stands in the way of one; `None` if it could be had.
@@ -49,21 +92,30 @@ impl NodeLocks {
     pub fn test(
         &self, owner: LockOwner, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>,
     ) -> Result<Option<Lock>> {
-        let owners = self.owners.lock();
-        match owners.get(&owner) {
-            Some(fd) => Ok(backing::ofd_test(fd.as_fd(), lock)?),
+        let owners = self.0.get().map(|owners| owners.lock());
+        match owners.as_ref().and_then(|owners| owners.get(&owner)) {
+            Some(held) => Ok(backing::ofd_test(held.fd.as_fd(), lock)?),
             None => Ok(backing::ofd_test(open()?.as_fd(), lock)?),
         }
     }
 
+    /// Tells whether anybody has, or had, locks here: then it matters who closes the file.
+    pub fn are_used(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     /// Ends all locks of an owner: he closed the file.
     pub fn release(&self, owner: LockOwner) {
-        self.owners.lock().remove(&owner);
+        if let Some(owners) = self.0.get() {
+            owners.lock().remove(&owner);
+        }
     }
 
     /// Ends all locks: no client has the file open any more.
     pub fn release_all(&self) {
-        self.owners.lock().clear();
+        if let Some(owners) = self.0.get() {
+            owners.lock().clear();
+        }
     }
 }
 
@@ -71,6 +123,11 @@ impl NodeLocks {
 const PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause, for those who wait long.
 const LONG_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long one who does not want to wait does so all the same, where a lock is about to end.
+const MOMENT: Duration = Duration::from_millis(20);
+/// How long he waits between two tries.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
 
 /// Those who wait for locks of one mount, and the thread that asks for them.
 #[derive(Default)]
@@ -91,12 +148,15 @@ struct Waiter {
     done: Box<dyn FnOnce(Result<()>) + Send>,
     pid: u32,
     tries: u32,
+    /// When he gives up.
+    until: Option<Instant>,
 }
 
 impl Waiters {
-    /// Waits for a lock in behalf of a thread, without holding up the calling one. `done` gets the outcome.
+    /// Waits for a lock in behalf of a thread, without holding up the calling one; only for a moment if he does not
+    /// `want_to`. `done` gets the outcome.
     pub(super) fn wait(
-        &self, pid: u32, attempt: impl FnMut() -> Result<()> + Send + 'static,
+        &self, pid: u32, want_to: bool, attempt: impl FnMut() -> Result<()> + Send + 'static,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) {
         let mut queue = self.waiting.0.lock();
@@ -105,8 +165,10 @@ impl Waiters {
             done: Box::new(done),
             pid,
             tries: 0,
+            until: (!want_to).then(|| Instant::now() + MOMENT),
         });
         if queue.running {
+            self.waiting.1.notify_all();
             return;
         }
         let waiting = Arc::clone(&self.waiting);
@@ -132,6 +194,16 @@ impl Waiters {
     }
 }
 
+impl Waiter {
+    fn pause(&self) -> Duration {
+        match self.until {
+            Some(_) => SHORT_PAUSE,
+            None if self.tries < 100 => PAUSE,
+            None => LONG_PAUSE,
+        }
+    }
+}
+
 /// Serves the waiters until there is none.
 fn serve((queue, woken): &(Mutex<Queue>, Condvar)) {
     loop {
@@ -151,8 +223,9 @@ fn serve((queue, woken): &(Mutex<Queue>, Condvar)) {
                 Err(Error::Locked) if backing::signal_pending(waiter.pid) => Err(Error::Interrupted),
                 outcome => outcome,
             };
-            if let Err(Error::Locked) = outcome {
-                pause = pause.min(if waiter.tries < 100 { PAUSE } else { LONG_PAUSE });
+            let late = waiter.until.is_some_and(|until| Instant::now() >= until);
+            if matches!(outcome, Err(Error::Locked)) && !late {
+                pause = pause.min(waiter.pause());
                 left.push(waiter);
             } else {
                 (waiter.done)(outcome);
@@ -164,11 +237,4 @@ fn serve((queue, woken): &(Mutex<Queue>, Condvar)) {
             woken.wait_for(&mut queue, pause);
         }
     }
-}
-
-/// Keeps the type in the signature of [`Waiters::wait`]'s callers readable.
-pub(super) fn on_node(
-    node: Arc<Node>, owner: LockOwner, lock: Lock, open: impl Fn() -> Result<OwnedFd> + Send + 'static,
-) -> impl FnMut() -> Result<()> + Send + 'static {
-    move || node.locks.set(owner, lock, &open)
 }

@@ -10,7 +10,7 @@ use super::filesystem::{FileSystem, Options};
 use super::pool::Pool;
 use super::shared::Shared;
 use super::view::Viewer;
-use crate::backing::{self, FuseMountOptions, MountTable, Mounted};
+use crate::backing::{self, Device, FuseMountOptions, MountTable, Mounted};
 use crate::policy::{AccountId, Level};
 
 /// What a mount is asked to be.
@@ -32,16 +32,15 @@ pub struct MountRequest {
     pub default_permissions: bool,
     /// The ids that everything is shown to belong to.
     pub own: Option<(u32, u32)>,
-    /// Whether what is open is cut at once when the policy changes. As long as no data bypasses the daemon,
-    /// every mount is so.
+    /// Whether no data may bypass the daemon, so that all that is open ends at once with the right.
     pub strict: bool,
 }
 
 /// A live mount. Dropping it unmounts, lazily if need be.
-#[derive(Debug)]
 pub struct Mount {
     mounted: Mounted,
     server: Option<JoinHandle<io::Result<()>>>,
+    filesystem: Arc<FileSystem>,
 }
 
 impl Mount {
@@ -67,22 +66,36 @@ impl Mount {
                 own: request.own,
                 default_permissions: request.default_permissions,
                 subject_ids: (account.uid, account.gid),
+                strict: request.strict,
+                read_only: request.read_only,
             },
         );
-        let (device, mounted) = backing::mount_fuse(
+        let (device, mut mounted) = backing::mount_fuse(
             request.at.as_fd(),
             &FuseMountOptions {
                 uid: account.uid,
                 gid: account.gid,
                 allow_other: request.admit_all,
-                default_permissions: request.default_permissions,
+                // What is shown of a read-only mount is what its subject may, so the kernel can judge by it.
+                default_permissions: request.default_permissions || request.read_only,
                 read_only: request.read_only,
             },
         )?;
         let server = serve(&filesystem, device, shared)?;
+        let detached = mounted.take_detached();
+        if filesystem.has_passthrough() {
+            let top = detached
+                .ok_or_else(|| io::ErrorKind::Unsupported.into())
+                .and_then(|mount| backing::open_top(mount, account.uid, account.gid));
+            match top {
+                Ok(top) => filesystem.reach.open(top),
+                Err(error) => tracing::warn!(%error, "no data bypasses the daemon, for it could not be cut"),
+            }
+        }
         Ok(Self {
             mounted,
             server: Some(server),
+            filesystem,
         })
     }
 
@@ -91,12 +104,29 @@ impl Mount {
     /// # Errors
     /// Those of `umount2(2)`; EBUSY while something is open and `lazy` is not set.
     pub fn unmount(&self, lazy: bool) -> io::Result<()> {
-        self.mounted.unmount(lazy)
+        self.mounted.unmount(lazy)?;
+        self.filesystem.reach.end();
+        Ok(())
     }
 
     /// The kernel's number for it.
     pub fn id(&self) -> u64 {
         self.mounted.id()
+    }
+
+    /// The number of its file system, as `st_dev` tells it.
+    pub fn device(&self) -> Device {
+        self.mounted.device()
+    }
+
+    /// What is mounted.
+    pub fn filesystem(&self) -> &Arc<FileSystem> {
+        &self.filesystem
+    }
+
+    /// Tells whether data may bypass the daemon, and could be cut.
+    pub fn has_passthrough(&self) -> bool {
+        self.filesystem.has_passthrough() && self.filesystem.reach.top().is_some()
     }
 
     /// Where it is mounted now; `None` if it is not.
@@ -122,6 +152,7 @@ impl Drop for Mount {
         {
             tracing::warn!(%error, "a mount could not be taken down");
         }
+        self.filesystem.reach.end();
     }
 }
 
@@ -131,10 +162,11 @@ pub(super) fn serve(
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let mut config = fuser::Config::default();
     config.n_threads = Some(1);
+    let own = device.try_clone()?;
     let pool = Pool::new(filesystem, device.try_clone()?, shared.pacing.pacer());
     let adapter = Adapter(Arc::clone(filesystem), pool.first());
     let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
-    let _ = filesystem.kernel.set(Box::new(Notifier(session.notifier())));
+    filesystem.attach(Box::new(Notifier::new(session.notifier(), own)));
     std::thread::Builder::new()
         .name("fuse-session".into())
         .spawn(move || session.run())

@@ -1,65 +1,100 @@
 //! One file, directory or other entry as a mount knows it: a backing inode seen under one set of rules.
 //!
-//! A node knows its inode by its file handle, and the position it was last found at. The position decides which
-//! rules hold; the inode decides what is touched. The descriptor to touch it by may be let go and opened anew (see
-//! [`super::descriptors`]).
+//! A node knows its inode by number and time of birth, and the position it was last found at. The position decides
+//! which rules hold; the inode decides what is touched. The descriptor to touch it by is opened when it is needed,
+//! and may be let go (see [`super::descriptors`]).
+//!
+//! Number and birth tell inodes apart but for one case: a file is removed and another gets its number within one
+//! tick of the file system's clock. Such a pair may pass for one node, and that gives nobody a right: what holds is
+//! judged by the position, and the node's inode is looked for at that same position, so what is touched is what
+//! bears the name that was judged. Wherever a *handle* decides (lines that follow a directory, bearers of a name),
+//! it is that of the inode at hand, and two handles that differ are never one node.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
 use super::ids::Ino;
+use super::kernel::BackingFile;
 use super::locks::NodeLocks;
-use crate::backing::{FileHandle, FileKind, Stat};
+use crate::backing::{Birth, FileHandle, FileKind, KeptName, Name, Stat};
 use crate::policy::{Cursor, FolderId, PlaceId};
 
 /// An inode of a backing.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// Its file handle, where the backing has such.
-    pub handle: Option<FileHandle>,
     /// What it is.
     pub kind: FileKind,
     /// Its inode number on the backing.
     pub number: u64,
     /// The backing's device number.
     pub device: u64,
+    /// When it was made, where the backing tells.
+    pub birth: Option<Birth>,
+    handle: OnceLock<FileHandle>,
 }
 
 impl Object {
+    /// The inode with these attributes.
+    pub fn of(stat: &Stat) -> Self {
+        Self {
+            kind: stat.kind,
+            number: stat.ino,
+            device: stat.dev,
+            birth: stat.birth,
+            handle: OnceLock::new(),
+        }
+    }
+
+    /// Its file handle, if that was asked for. Where the backing has none, and where no birth is told, it is asked
+    /// for at once.
+    pub fn handle(&self) -> Option<&FileHandle> {
+        self.handle.get()
+    }
+
+    /// Notes its file handle.
+    pub(super) fn learn(&self, handle: FileHandle) {
+        // Another may have been quicker, with the same.
+        let _ = self.handle.set(handle);
+    }
+
     /// Tells whether both are one inode.
     pub fn is(&self, other: &Self) -> bool {
-        // Where there is no handle, the numbers suffice: the node's descriptor is held as long as the node, and
-        // keeps its number from being given anew.
-        let numbers = self.number == other.number && self.device == other.device;
-        match (&self.handle, &other.handle) {
-            (Some(one), Some(other)) => numbers && one == other,
-            _ => numbers,
+        // Where there is neither birth nor handle, the numbers suffice: the node's descriptor is held as long as
+        // the node, and keeps its number from being given anew.
+        let same = (self.number, self.device, self.birth) == (other.number, other.device, other.birth);
+        match (self.handle(), other.handle()) {
+            (Some(one), Some(other)) => same && one == other,
+            _ => same,
+        }
+    }
+
+    /// Tells whether these are attributes of it, as far as attributes tell.
+    pub(super) fn has(&self, stat: &Stat) -> bool {
+        (self.number, self.device, self.birth) == (stat.ino, stat.dev, stat.birth)
+    }
+
+    /// A number that stays, and that differs, but for chance, between two inodes that bore one number.
+    pub(super) fn generation(&self) -> u64 {
+        match (self.birth, self.handle()) {
+            (Some(birth), _) => birth.generation(),
+            (None, Some(handle)) => handle.generation(),
+            (None, None) => 0,
         }
     }
 }
 
-/// An inode that was just opened.
+/// An inode that was just found.
 #[derive(Debug)]
 pub struct Opened {
-    /// An `O_PATH` descriptor of it.
-    pub fd: Arc<OwnedFd>,
+    /// An `O_PATH` descriptor of it, if its attributes were not enough.
+    pub fd: Option<Arc<OwnedFd>>,
     /// Which it is.
     pub object: Object,
     /// Its attributes.
     pub stat: Stat,
-}
-
-/// A node's descriptor, while it has one.
-#[derive(Debug)]
-pub(super) struct Descriptor {
-    pub(super) fd: Option<Arc<OwnedFd>>,
-    /// Whether it stands in the queue of those that may be let go.
-    pub(super) queued: bool,
-    /// Whether it was used since it was last considered.
-    pub(super) used: bool,
 }
 
 /// Where a node was last found.
@@ -74,7 +109,7 @@ pub enum Position {
         /// The directory.
         parent: Arc<Node>,
         /// The name there.
-        name: Box<[u8]>,
+        name: KeptName,
     },
 }
 
@@ -96,11 +131,43 @@ pub struct Node {
     pub object: Object,
     /// Locks that clients of this mount hold on it.
     pub locks: NodeLocks,
-    pub(super) descriptor: Mutex<Descriptor>,
-    position: Mutex<Position>,
-    standing: Mutex<Standing>,
+    state: Mutex<State>,
     lookups: AtomicU64,
     opens: AtomicU32,
+    /// The generation of the policy under which the kernel may have kept its listing; 0 if it has not.
+    listed: AtomicU64,
+    pub(super) data: Mutex<Data>,
+    /// How the kernel let programs have it past the daemon: what they mapped may outlive their open files.
+    bypassed: AtomicU8,
+    /// How often what was open of it was cut.
+    cuts: AtomicU32,
+}
+
+const BYPASSED: u8 = 1;
+const BYPASSED_FOR_WRITING: u8 = 2;
+
+/// What changes as a node is used.
+#[derive(Debug)]
+struct State {
+    position: Position,
+    standing: Standing,
+    /// Its descriptor, while it has one.
+    fd: Option<Arc<OwnedFd>>,
+    /// Whether the descriptor can be read, and does not only point at the file.
+    readable: bool,
+    /// Whether it stands in the queue of those whose descriptor may be let go.
+    queued: bool,
+    /// Whether the descriptor was used since it was last considered.
+    used: bool,
+}
+
+/// How the open files of a node are read and written: the kernel refuses to mix the two.
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    /// What the kernel reads and writes by itself, while it does.
+    pub(super) backing: Weak<BackingFile>,
+    /// How many files are open whose pages the kernel keeps.
+    pub(super) cached: u32,
 }
 
 impl Node {
@@ -112,43 +179,154 @@ impl Node {
             folder,
             object: opened.object,
             locks: NodeLocks::default(),
-            descriptor: Mutex::new(Descriptor {
-                fd: Some(opened.fd),
+            state: Mutex::new(State {
+                position,
+                standing: Standing { generation, cursor },
+                fd: opened.fd,
+                readable: false,
                 queued: false,
                 used: true,
             }),
-            position: Mutex::new(position),
-            standing: Mutex::new(Standing { generation, cursor }),
             lookups: AtomicU64::new(0),
             opens: AtomicU32::new(0),
+            listed: AtomicU64::new(0),
+            data: Mutex::default(),
+            bypassed: AtomicU8::new(0),
+            cuts: AtomicU32::new(0),
         }
+    }
+
+    /// Notes that the kernel may keep the listing from now on; tells whether it may use one that it has kept.
+    pub(super) fn listed(&self, generation: u64) -> bool {
+        self.listed.swap(generation, Ordering::AcqRel) == generation
+    }
+
+    /// Tells whether the kernel may have kept the listing, and assumes that it is told to drop it.
+    pub(super) fn take_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire) != 0 && self.listed.swap(0, Ordering::AcqRel) != 0
+    }
+
+    /// Its descriptor, if it has one now.
+    pub(super) fn held(&self) -> Option<Arc<OwnedFd>> {
+        let mut state = self.state.lock();
+        state.used = true;
+        state.fd.clone()
+    }
+
+    /// Gives it a descriptor unless it has one; tells which it has.
+    pub(super) fn hold(&self, fd: Arc<OwnedFd>) -> Arc<OwnedFd> {
+        let mut state = self.state.lock();
+        state.used = true;
+        Arc::clone(state.fd.get_or_insert(fd))
+    }
+
+    /// Its descriptor, if it has one that can be read.
+    pub(super) fn held_readable(&self) -> Option<Arc<OwnedFd>> {
+        let mut state = self.state.lock();
+        state.used = true;
+        state.fd.clone().filter(|_| state.readable)
+    }
+
+    /// Gives it a descriptor that can be read, instead of the one that it has.
+    pub(super) fn hold_readable(&self, fd: &Arc<OwnedFd>) {
+        let mut state = self.state.lock();
+        state.readable = true;
+        state.fd = Some(Arc::clone(fd));
+    }
+
+    /// Notes that it stands in the queue of those whose descriptor may be let go; tells whether it did already.
+    pub(super) fn queued(&self) -> bool {
+        std::mem::replace(&mut self.state.lock().queued, true)
+    }
+
+    /// Takes its descriptor; `None` if that was used since the last time or a file is open. Then it stands in no queue
+    /// any more.
+    pub(super) fn let_go_unless_used(&self) -> Option<Option<Arc<OwnedFd>>> {
+        let mut state = self.state.lock();
+        if self.is_open() || std::mem::take(&mut state.used) {
+            return None;
+        }
+        state.queued = false;
+        state.readable = false;
+        Some(state.fd.take())
+    }
+
+    /// Notes that a file of it is open past the daemon.
+    pub(super) fn bypasses(&self, writable: bool) {
+        let how = if writable {
+            BYPASSED | BYPASSED_FOR_WRITING
+        } else {
+            BYPASSED
+        };
+        self.bypassed.fetch_or(how, Ordering::AcqRel);
+    }
+
+    /// Tells whether a file of it was ever open past the daemon: in any way, or for writing.
+    pub(super) fn has_bypassed(&self, writable: bool) -> bool {
+        let how = if writable { BYPASSED_FOR_WRITING } else { BYPASSED };
+        self.bypassed.load(Ordering::Acquire) & how != 0
+    }
+
+    /// Cuts what is open of it.
+    pub(super) fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often what was open of it was cut.
+    pub(super) fn cuts(&self) -> u32 {
+        self.cuts.load(Ordering::Acquire)
+    }
+
+    /// The generation that the kernel is told: another after each cut.
+    pub(super) fn generation(&self) -> u64 {
+        self.object.generation().wrapping_add(u64::from(self.cuts()))
     }
 
     /// Where it was last found.
     pub fn position(&self) -> Position {
-        self.position.lock().clone()
+        self.state.lock().position.clone()
+    }
+
+    /// Tells whether it is the root of its folder.
+    pub(super) fn is_root(&self) -> bool {
+        matches!(self.state.lock().position, Position::Root)
+    }
+
+    /// Tells whether it was last found under this name.
+    pub(super) fn is_called(&self, directory: &Self, called: &Name) -> bool {
+        matches!(
+            &self.state.lock().position,
+            Position::Under { parent, name } if parent.ino == directory.ino && name.as_bytes() == called.as_bytes()
+        )
     }
 
     /// Notes where it was found just now, and what holds there.
     pub(super) fn found(&self, position: Position, generation: u64, cursor: Cursor) {
-        *self.position.lock() = position;
-        *self.standing.lock() = Standing { generation, cursor };
+        let mut state = self.state.lock();
+        state.standing = Standing { generation, cursor };
+        let before = std::mem::replace(&mut state.position, position);
+        // It may be the last to hold its directory, and that the next one up.
+        drop(state);
+        drop(before);
     }
 
     /// Notes that a rename took it elsewhere; what holds there is found when it is asked for.
     pub(super) fn moved(&self, position: Position) {
-        *self.position.lock() = position;
-        self.standing.lock().generation = 0;
+        let mut state = self.state.lock();
+        state.standing.generation = 0;
+        let before = std::mem::replace(&mut state.position, position);
+        drop(state);
+        drop(before);
     }
 
     /// The cursor, if it is of this generation.
     pub(super) fn cursor(&self, generation: u64) -> Option<Cursor> {
-        let standing = *self.standing.lock();
+        let standing = self.state.lock().standing;
         (standing.generation == generation).then_some(standing.cursor)
     }
 
     pub(super) fn stands(&self, generation: u64, cursor: Cursor) {
-        *self.standing.lock() = Standing { generation, cursor };
+        self.state.lock().standing = Standing { generation, cursor };
     }
 
     pub(super) fn looked_up(&self) {
@@ -186,5 +364,18 @@ impl Node {
     /// Tells whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.object.kind == FileKind::Directory
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // A directory may be held by what is below it alone; paths can be deep, so no recursion.
+        let mut above = std::mem::replace(&mut self.state.get_mut().position, Position::Root);
+        while let Position::Under { parent, .. } = above {
+            let Some(mut last) = Arc::into_inner(parent) else {
+                return;
+            };
+            above = std::mem::replace(&mut last.state.get_mut().position, Position::Root);
+        }
     }
 }

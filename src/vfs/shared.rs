@@ -5,19 +5,25 @@
 //! in every mount before the call that published them returns.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::backing::Backing;
+use super::behind::Behind;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
+use super::ids::MountId;
 use super::invalidate::Invalidator;
+use super::leases::Leases;
 use super::pool::Pacing;
 use super::steward::Steward;
+use super::view::FolderViews;
+use super::watch::{WatchReport, Watcher};
+use super::writers::Writers;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
 
 /// The policy and the backings at one generation.
@@ -30,6 +36,23 @@ pub struct Published {
     pub backings: Arc<HashMap<FolderId, Arc<Backing>>>,
 }
 
+impl Published {
+    /// Tells whether a folder is the same in both.
+    pub(super) fn is_same(&self, other: &Self, folder: FolderId) -> bool {
+        fn same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+            match (one, other) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        same(
+            self.snapshot.folders.get(&folder),
+            other.snapshot.folders.get(&folder),
+        ) && same(self.backings.get(&folder), other.backings.get(&folder))
+    }
+}
+
 /// See the module's doc.
 pub struct Shared {
     /// The daemon around the file system.
@@ -37,8 +60,18 @@ pub struct Shared {
     published: ArcSwap<Published>,
     generation: AtomicU64,
     changing: Mutex<Pending>,
-    mounts: Mutex<Vec<Weak<FileSystem>>>,
-    invalidator: Invalidator,
+    mounts: ArcSwap<Vec<Weak<FileSystem>>>,
+    mounted: AtomicU64,
+    /// How many mounts have a kernel that keeps what it is told.
+    attached: AtomicUsize,
+    pub(super) leases: Leases,
+    pub(super) compiled: FolderViews,
+    pub(super) writers: Writers,
+    pub(super) invalidator: Invalidator,
+    pub(super) behind: Behind,
+    watcher: Watcher,
+    /// Held while the watcher is told which backings there are.
+    watching: Mutex<()>,
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
     pub(super) pacing: Pacing,
@@ -57,7 +90,7 @@ impl Shared {
     /// the nodes of all of them together.
     pub fn new(steward: Arc<dyn Steward>, files: usize) -> Arc<Self> {
         const MOST_FOR_NODES: usize = 16_384;
-        Arc::new(Self {
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
             steward,
             published: ArcSwap::from_pointee(Published {
                 generation: 1,
@@ -66,8 +99,23 @@ impl Shared {
             }),
             generation: AtomicU64::new(1),
             changing: Mutex::default(),
-            mounts: Mutex::default(),
+            mounts: ArcSwap::default(),
+            mounted: AtomicU64::new(1),
+            attached: AtomicUsize::new(0),
+            leases: Leases::default(),
+            compiled: FolderViews::default(),
+            writers: Writers::default(),
             invalidator: Invalidator::start(),
+            behind: Behind::start(shared),
+            watcher: Watcher::start({
+                let shared = Weak::clone(shared);
+                Box::new(move |batch| {
+                    if let Some(shared) = shared.upgrade() {
+                        shared.changed_natively(batch);
+                    }
+                })
+            }),
+            watching: Mutex::default(),
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
             pacing: Pacing::start(),
@@ -80,7 +128,7 @@ impl Shared {
     ///
     /// Not to be called from a file-system request: it waits for the kernel.
     pub fn publish(&self, snapshot: Snapshot, backings: HashMap<FolderId, Arc<Backing>>) {
-        {
+        let concerned = {
             let mut pending = self.changing.lock();
             let mut snapshot = snapshot;
             pending.changes.retain(|(folder, place, change)| {
@@ -94,14 +142,21 @@ impl Shared {
                 snapshot.folders.insert(*folder, Arc::new(changed));
                 true
             });
-            self.replace(Arc::new(snapshot), Arc::new(backings));
-        }
-        self.invalidator.run_and_wait(&self.mounts());
+            let before = self.published.load_full();
+            let after = {
+                let _watching = self.watching.lock();
+                // Nothing is kept of a backing before it is watched.
+                self.watch(&backings);
+                self.replace(Arc::new(snapshot), Arc::new(backings))
+            };
+            self.forget_names(|mount| mount.is_concerned(&before, &after))
+        };
+        self.invalidator.run_and_wait(&concerned);
     }
 
     /// Changes where lines stand, from within a request: holds at once, is told to the daemon, and needs no wait.
     pub(super) fn change_places(&self, folder: FolderId, changes: &[(PlaceId, PlaceChange)]) {
-        {
+        let concerned = {
             let mut pending = self.changing.lock();
             let published = self.published.load_full();
             let Some(policy) = published.snapshot.folders.get(&folder) else {
@@ -124,15 +179,20 @@ impl Shared {
                 self.steward.place_changed(folder, place, change.clone());
                 pending.changes.push((folder, place, change));
             }
-        }
-        self.invalidator.run(self.mounts());
+            self.forget_names(|mount| mount.has(&self.published.load(), folder))
+        };
+        self.invalidator.run(concerned);
     }
 
-    /// Lets everything be judged anew that was judged by where it was found: a directory was moved.
-    pub(super) fn renew(&self) {
-        let _pending = self.changing.lock();
-        let published = self.published.load_full();
-        self.replace(Arc::clone(&published.snapshot), Arc::clone(&published.backings));
+    /// Lets everything in a folder be judged anew that was judged by where it was found: a directory was moved.
+    pub(super) fn renew(&self, folder: FolderId) {
+        let concerned = {
+            let _pending = self.changing.lock();
+            let published = self.published.load_full();
+            self.replace(Arc::clone(&published.snapshot), Arc::clone(&published.backings));
+            self.forget_names(|mount| mount.has(&published, folder))
+        };
+        self.invalidator.run(concerned);
     }
 
     /// What is published now.
@@ -171,24 +231,80 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
-        let mut mounts = self.mounts.lock();
-        mounts.retain(|mount| mount.strong_count() > 0);
-        mounts.push(Arc::downgrade(mount));
+    /// Tells, for each file system that a folder lies on, whether changes behind the daemon's back are noticed.
+    pub fn watch_reports(&self) -> Vec<WatchReport> {
+        let published = self.published.load_full();
+        let mut backings: Vec<_> = published.backings.iter().collect();
+        backings.sort_by_key(|(folder, _)| **folder);
+        self.watcher
+            .report(backings.into_iter().map(|(folder, backing)| (*folder, backing)))
     }
 
-    fn mounts(&self) -> Vec<Arc<FileSystem>> {
-        self.mounts.lock().iter().filter_map(Weak::upgrade).collect()
+    pub(super) fn enlist(&self, mount: &Arc<FileSystem>) {
+        self.mounts.rcu(|mounts| {
+            let alive = mounts.iter().filter(|mount| mount.strong_count() > 0);
+            let mut mounts: Vec<_> = alive.cloned().collect();
+            mounts.push(Arc::downgrade(mount));
+            mounts
+        });
+    }
+
+    /// A kernel keeps what it is told from now on: so others are watched.
+    pub(super) fn attached(&self) {
+        self.attached.fetch_add(1, Ordering::AcqRel);
+        self.watch_anew();
+    }
+
+    /// Takes back what [`Shared::attached`] noted. With the last kernel goes the watch: others shall not pay for what
+    /// helps nobody.
+    pub(super) fn detached(&self) {
+        self.attached.fetch_sub(1, Ordering::AcqRel);
+        self.watch_anew();
+    }
+
+    /// Finds anew which file systems are to be and can be watched.
+    pub(super) fn watch_anew(&self) {
+        let _watching = self.watching.lock();
+        self.watch(&self.published.load().backings);
+    }
+
+    /// Called under the lock of `watching`.
+    fn watch(&self, backings: &HashMap<FolderId, Arc<Backing>>) {
+        let listens = self.attached.load(Ordering::Acquire) > 0;
+        self.watcher.follow(backings.values().filter(|_| listens));
+    }
+
+    /// The number of the next mount.
+    pub(super) fn next_mount(&self) -> MountId {
+        MountId(self.mounted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// All mounts.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = Arc<FileSystem>> {
+        let mounts = self.mounts.load();
+        (0..mounts.len()).filter_map(move |index| mounts[index].upgrade())
     }
 
     /// Called under the lock of `changing`.
-    fn replace(&self, snapshot: Arc<Snapshot>, backings: Arc<HashMap<FolderId, Arc<Backing>>>) {
+    fn replace(
+        &self, snapshot: Arc<Snapshot>, backings: Arc<HashMap<FolderId, Arc<Backing>>>,
+    ) -> Arc<Published> {
         let generation = self.generation() + 1;
-        self.published.store(Arc::new(Published {
+        let published = Arc::new(Published {
             generation,
             snapshot,
             backings,
-        }));
+        });
+        self.published.store(Arc::clone(&published));
         self.generation.store(generation, Ordering::Release);
+        published
+    }
+
+    /// Lets the mounts concerned look up every name anew, and tells which they are. Never waits.
+    fn forget_names(&self, concerned: impl Fn(&FileSystem) -> bool) -> Vec<Arc<FileSystem>> {
+        self.mounts()
+            .filter(|mount| concerned(mount))
+            .inspect(|mount| mount.forget_names())
+            .collect()
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
-use super::locate::{relative_path, still_leads_to};
+use super::locate::still_leads_to;
 use super::node::{Node, Object, Opened, Position};
+use super::paths::relative_path;
 use super::view::{FolderView, View};
-use crate::backing::{self, Name};
+use crate::backing::{self, Name, Stat};
 
 impl FileSystem {
     /// Checks that a node is still where it was found, with all that lies above it where that matters; a
@@ -18,29 +19,51 @@ impl FileSystem {
     /// # Errors
     /// [`Error::Stale`].
     pub(super) fn verify(&self, view: &View, seen: Seen) -> Result<Seen> {
-        if self.is_in_place(&seen)? || self.is_nameless(&seen) {
-            Ok(seen)
+        Ok(self.verify_and_stat(view, seen)?.0)
+    }
+
+    /// Likewise, with the attributes of the inode, if those came along.
+    ///
+    /// # Errors
+    /// [`Error::Stale`].
+    pub(super) fn verify_and_stat(&self, view: &View, seen: Seen) -> Result<(Seen, Option<Stat>)> {
+        let mut stat = None;
+        if self.is_in_place(&seen, &mut stat)? || self.is_nameless(&seen) {
+            Ok((seen, stat))
         } else {
-            self.find_again(view, seen)
+            Ok((self.find_again(view, seen)?, None))
         }
     }
 
-    fn is_in_place(&self, seen: &Seen) -> Result<bool> {
+    fn is_in_place(&self, seen: &Seen, stat: &mut Option<Stat>) -> Result<bool> {
         let folder = &*seen.folder;
         let mut at = Arc::clone(&seen.node);
+        let mut assumed = None;
         loop {
             match at.position() {
                 Position::Root => return Ok(true),
                 Position::Granted(place) => {
                     let place = folder.policy.places.get(place);
+                    drop(assumed);
                     let _as = folder.backing.credentials().assume()?;
                     return Ok(place.is_some_and(|place| still_leads_to(folder, place, &at.object)));
                 }
                 Position::Under { parent, name } => {
-                    let name = Name::new(&name).map_err(|_| Error::Stale)?;
-                    let directory = self.shared.descriptors.of(folder, &parent)?;
-                    let _as = folder.backing.credentials().assume()?;
-                    let there = leads_to(folder, &directory, &name, &at.object);
+                    let directory = if let Some(directory) = parent.held() {
+                        directory
+                    } else {
+                        // Opened in the daemon's own name.
+                        drop(assumed.take());
+                        self.shared.descriptors.of(folder, &parent)?
+                    };
+                    if assumed.is_none() {
+                        assumed = Some(folder.backing.credentials().assume()?);
+                    }
+                    let found = find(folder, &directory, &Name::from(&name), &at.object);
+                    let there = found.is_some();
+                    if Arc::ptr_eq(&at, &seen.node) {
+                        *stat = found.flatten();
+                    }
                     // Where one verdict holds everywhere in the folder, it does not matter what lies above.
                     if !there || folder.tree.uniform() {
                         return Ok(there);
@@ -88,12 +111,12 @@ impl FileSystem {
             let opened = probe.there.ok_or(Error::Stale)?;
             let position = Position::Under {
                 parent: node,
-                name: component.into(),
+                name: (&name).into(),
             };
             if opened.object.is(&seen.node.object) {
                 seen.node.found(position, generation, probe.cursor);
                 // What lies below it was judged by its old place: all is asked anew.
-                self.shared.renew();
+                self.shared.renew(folder.policy.id);
                 return Err(Error::PlacesMoved);
             }
             node = Arc::new(Node::new(
@@ -109,13 +132,13 @@ impl FileSystem {
     }
 }
 
-/// Tells whether a name in a directory leads to an inode.
-fn leads_to(folder: &FolderView, directory: &OwnedFd, name: &Name, object: &Object) -> bool {
-    match &object.handle {
-        Some(handle) => backing::handle_at(directory, name).is_ok_and(|(there, mount)| {
-            there == *handle && folder.backing.root_stat().is_ok_and(|root| root.mount == mount)
-        }),
-        None => backing::stat_at(directory, name)
-            .is_ok_and(|stat| (stat.ino, stat.dev) == (object.number, object.device)),
+/// Looks whether a name in a directory leads to an inode; and its attributes, if they were needed for it.
+fn find(folder: &FolderView, directory: &OwnedFd, name: &Name, object: &Object) -> Option<Option<Stat>> {
+    let mount = folder.backing.root_stat().ok()?.mount;
+    if let (None, Some(handle)) = (object.birth, object.handle()) {
+        let there = backing::handle_at(directory, name).ok()?;
+        return (there == (handle.clone(), mount)).then_some(None);
     }
+    let stat = backing::stat_at(directory, name).ok()?;
+    (object.has(&stat) && stat.mount == mount).then_some(Some(stat))
 }

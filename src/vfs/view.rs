@@ -4,12 +4,14 @@
 //! generation has moved on.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use super::backing::Backing;
 use super::shared::Published;
 use crate::policy::{
-    AccountId, Cursor, FolderId, FolderPolicy, Level, PlaceId, Snapshot, Subject, SubjectTree, TopEntry,
+    AccountId, Cursor, FolderId, FolderPolicy, Level, PlaceId, Subject, SubjectTree, TopEntry,
 };
 
 /// What decides which view a mount has.
@@ -35,8 +37,9 @@ pub struct View {
     top: Arc<[TopEntry]>,
 }
 
-/// One folder in a view.
+/// One folder in a view; all views of one subject share it.
 pub struct FolderView {
+    subject: Subject,
     /// All its lines and places.
     pub policy: Arc<FolderPolicy>,
     /// What the subject may do in it.
@@ -46,8 +49,8 @@ pub struct FolderView {
 }
 
 impl View {
-    /// Makes the view of what is published; what did not change since `before` is taken over.
-    pub(super) fn of(published: &Published, viewer: Viewer, before: Option<&Self>) -> Self {
+    /// Makes the view of what is published, of the folders that are `compiled` already as far as they are the same.
+    pub(super) fn of(published: &Published, viewer: Viewer, compiled: &FolderViews) -> Self {
         let snapshot = &published.snapshot;
         let subject = Subject::of(snapshot, viewer.account, viewer.ceiling, viewer.online);
         let top = snapshot.tops.get(&viewer.account).cloned().unwrap_or_default();
@@ -59,16 +62,14 @@ impl View {
                 top: Arc::default(),
             };
         };
-        let same_subject = before.is_some_and(|before| before.subject.as_ref() == Some(&subject));
         let mut folders = HashMap::new();
         for id in top.iter().map(|entry| entry.folder) {
             if folders.contains_key(&id) {
                 continue;
             }
-            let Some(folder) = FolderView::of(published, snapshot, id, &subject, same_subject, before) else {
-                continue;
-            };
-            folders.insert(id, folder);
+            if let (Some(policy), Some(backing)) = (snapshot.folders.get(&id), published.backings.get(&id)) {
+                folders.insert(id, compiled.of(policy, backing, &subject));
+            }
         }
         Self {
             generation: published.generation,
@@ -102,24 +103,45 @@ impl View {
     }
 }
 
-impl FolderView {
-    fn of(
-        published: &Published, snapshot: &Snapshot, id: FolderId, subject: &Subject, same_subject: bool,
-        before: Option<&View>,
-    ) -> Option<Arc<Self>> {
-        let policy = snapshot.folders.get(&id)?;
-        let backing = published.backings.get(&id)?;
-        if let Some(before) = before.and_then(|view| view.folder(id)).filter(|_| same_subject)
-            && Arc::ptr_eq(&before.policy, policy)
-            && Arc::ptr_eq(&before.backing, backing)
-        {
-            return Some(Arc::clone(before));
+/// The folders that are compiled, for all mounts: another mount of a subject costs nothing, nor a change of policy
+/// that is none for a folder.
+#[derive(Default)]
+pub(super) struct FolderViews {
+    known: Mutex<HashMap<(FolderId, AccountId), Vec<Weak<FolderView>>>>,
+}
+
+impl FolderViews {
+    /// The view that a subject has of a folder; compiled if it is not known.
+    fn of(&self, policy: &Arc<FolderPolicy>, backing: &Arc<Backing>, subject: &Subject) -> Arc<FolderView> {
+        let key = (policy.id, subject.account);
+        let known = self.known.lock().get(&key).and_then(|known| {
+            known
+                .iter()
+                .filter_map(Weak::upgrade)
+                .find(|view| view.is_of(policy, backing, subject))
+        });
+        if let Some(known) = known {
+            return known;
         }
-        Some(Arc::new(Self {
+        let view = Arc::new(FolderView {
+            subject: subject.clone(),
             policy: Arc::clone(policy),
             tree: SubjectTree::compile(policy, subject),
             backing: Arc::clone(backing),
-        }))
+        });
+        let mut known = self.known.lock();
+        known.retain(|_, views| {
+            views.retain(|view| view.strong_count() > 0);
+            !views.is_empty()
+        });
+        known.entry(key).or_default().push(Arc::downgrade(&view));
+        view
+    }
+}
+
+impl FolderView {
+    fn is_of(&self, policy: &Arc<FolderPolicy>, backing: &Arc<Backing>, subject: &Subject) -> bool {
+        Arc::ptr_eq(&self.policy, policy) && Arc::ptr_eq(&self.backing, backing) && self.subject == *subject
     }
 
     /// The cursor of what stands in the top directory for a place: the root, or a granted path.

@@ -63,6 +63,7 @@ fn folder(rules: usize) -> FolderPolicy {
         owner: AccountId(1),
         name: "tests".into(),
         inheritance: Inheritance::Override,
+        strict: false,
         places,
         lines: HashMap::from([(ME, lines.into())]),
     }

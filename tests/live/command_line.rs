@@ -109,6 +109,7 @@ fn what_is_not_printable_reaches_no_terminal() {
         format!("transfer tests --to '{bad}'"),
         format!("set tests '{bad}'"),
         format!("set tests 'inherit={bad}'"),
+        format!("set tests 'revoke={bad}'"),
         format!("delete '{bad}'"),
         format!("accept '{bad}'"),
         format!("explain tests --for '{bad}'"),
@@ -176,7 +177,7 @@ fn a_daemon_does_not_start_on_a_newer_database() {
     let (status, said) = refused_start(&world, "state", "socket");
     assert_eq!(status, Some(1), "{said}");
     assert!(
-        said.contains("version 900") && said.contains("knows up to 1"),
+        said.contains("version 900") && said.contains("knows up to"),
         "{said}"
     );
     assert!(std::fs::read(&file).unwrap() == database, "it was written to");

@@ -196,7 +196,7 @@ fn the_answers_that_scripts_rely_on_have_their_fields() {
     );
     assert_eq!(
         world.json(BOB, "mounts"),
-        json!([{"subject": "lft-bob", "at": at.to_str().unwrap(), "passthrough": false}])
+        json!([{"subject": "lft-bob", "at": at.to_str().unwrap(), "passthrough": true}])
     );
     let listed = world.json(BOB, "list")[0].clone();
     assert_eq!(listed["name"], "tests");
@@ -410,6 +410,7 @@ fn an_admin_manages_lines_and_reaches_for_no_more() {
         "delete tests --force",
         "transfer tests --to lft-bob",
         "set tests inherit=widen",
+        "set tests revoke=strict",
         "unshare tests --with lft-bob",
         "audit --folder tests",
         "explain tests/other --for lft-cara",

@@ -190,9 +190,9 @@ fn await_sleep(child: &Child) {
 #[test]
 fn a_lock_needs_the_right_that_it_takes_from_others() {
     use nix::libc::{F_RDLCK, F_WRLCK};
-    let Some((world, _, bob, _)) = two_mounts() else {
-        return;
-    };
+    let Some((world, ..)) = two_mounts() else { return };
+    // Where data bypasses the daemon, the open file would be cut whole.
+    let bob = world.mount_with(BOB, "--strict").join("tests");
     let file = BOB.run(|| open(&bob.join("file")));
     world.ok(OLGA, &format!("share tests --with {} --as view", BOB.name));
     let answers = BOB.run(|| (posix(&file, F_WRLCK, 0, 1), posix(&file, F_RDLCK, 0, 1)));

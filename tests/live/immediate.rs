@@ -13,7 +13,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 
 use crate::common::users::Session;
-use crate::common::{BOB, CARA, OLGA, ROOT, User, World, names, plant, word};
+use crate::common::{BOB, CARA, OLGA, ROOT, User, World, names, plant, soon, word};
 
 /// What a process holds that stands in a directory with a file `file` and forty more, with all caches warm.
 struct Inside {
@@ -114,6 +114,10 @@ fn rand() -> u32 {
 
 /// A folder `tests` of Olga's, edited by Bob, with a directory `room` full of files.
 fn room() -> Option<(World, PathBuf)> {
+    room_mounted("")
+}
+
+fn room_mounted(options: &str) -> Option<(World, PathBuf)> {
     let world = World::new()?;
     let backing = world.folder("tests");
     let files: Vec<_> = (0..400)
@@ -128,13 +132,35 @@ fn room() -> Option<(World, PathBuf)> {
             .collect::<Vec<_>>(),
     );
     world.share("tests", BOB, "edit");
-    let mount = world.mount(BOB);
+    let mount = world.mount_with(BOB, options);
     Some((world, mount))
 }
 
 #[test]
 fn what_becomes_invisible_is_gone_for_a_process_inside_and_comes_back() {
     let Some((world, mount)) = room() else { return };
+    let back = gone_and_back(&world, &mount, "EIO");
+    // What bypassed the daemon was cut for good: it is opened anew.
+    assert_eq!((back.stat.as_str(), back.open_from_cwd.as_str()), ("ok", "ok"));
+    assert_eq!(back.create_from_cwd, "ok");
+}
+
+#[test]
+fn in_a_strict_mount_what_is_open_works_again_when_the_right_comes_back() {
+    let Some((world, mount)) = room_mounted("--strict") else {
+        return;
+    };
+    let back = gone_and_back(&world, &mount, "ENOENT");
+    assert_eq!((back.stat.as_str(), back.create_from_cwd.as_str()), ("ok", "ok"));
+    assert_eq!(
+        (back.read_by_handle.as_str(), back.write_by_handle.as_str()),
+        ("ok", "ok")
+    );
+}
+
+/// Takes the directory away from a process inside and gives it back; what it is answered then. `pointer` is what it is
+/// told in between of what it points at with a descriptor.
+fn gone_and_back(world: &World, mount: &Path, pointer: &str) -> Answers {
     let inside = Inside::enter(BOB, &mount.join("tests/room"));
     world.permit("tests/room", BOB.name, "invisible");
     let gone = inside.answers();
@@ -147,7 +173,7 @@ fn what_becomes_invisible_is_gone_for_a_process_inside_and_comes_back() {
             stat_from_cwd: enoent(),
             stat_from_directory: enoent(),
             open_from_cwd: enoent(),
-            stat_of_pointer: enoent(),
+            stat_of_pointer: pointer.to_owned(),
             stat_of_directory: enoent(),
             read_by_handle: cut(),
             write_by_handle: cut(),
@@ -165,11 +191,7 @@ fn what_becomes_invisible_is_gone_for_a_process_inside_and_comes_back() {
     );
     assert!(BOB.run(|| names(&mount.join("tests"))).is_empty());
     world.ok(OLGA, &format!("unpermit tests/room --for {}", BOB.name));
-    let back = inside.answers();
-    assert_eq!(back.stat, "ok");
-    assert_eq!(back.read_by_handle, "ok");
-    assert_eq!(back.write_by_handle, "ok");
-    assert_eq!(back.create_from_cwd, "ok");
+    inside.answers()
 }
 
 #[test]
@@ -193,12 +215,24 @@ fn a_share_taken_back_leaves_nothing_to_a_process_inside() {
 
 #[test]
 fn who_may_only_view_from_now_on_writes_no_more_and_reads_on() {
-    let Some((world, mount)) = room() else { return };
+    // What was open for writing bypassed the daemon and was cut whole: it is opened anew.
+    for (options, reads) in [("", "EIO"), ("--strict", "ok")] {
+        let Some((world, mount)) = room_mounted(options) else {
+            return;
+        };
+        only_views_from_now_on(&world, &mount, reads);
+    }
+}
+
+fn only_views_from_now_on(world: &World, mount: &Path, reads: &str) {
     let inside = Inside::enter(BOB, &mount.join("tests/room"));
     world.ok(OLGA, &format!("share tests --with {} --as view", BOB.name));
     let viewing = inside.answers();
-    assert_eq!(viewing.stat, "ok");
-    assert_eq!(viewing.read_by_handle, "ok");
+    assert_eq!(
+        (viewing.stat.as_str(), viewing.open_from_cwd.as_str()),
+        ("ok", "ok")
+    );
+    assert_eq!(viewing.read_by_handle, reads);
     assert_eq!(viewing.write_by_handle, "EIO");
     assert_eq!(viewing.truncate_by_handle, "EIO");
     assert_eq!(viewing.create_from_cwd, "EACCES");
@@ -234,7 +268,7 @@ fn leaving_a_group_and_becoming_a_viewer_hold_at_once() {
     world.ok(ROOT, &format!("user set {} type=viewer", BOB.name));
     let viewing = inside.answers();
     assert_eq!(
-        (viewing.read_by_handle.as_str(), viewing.write_by_handle.as_str()),
+        (viewing.open_from_cwd.as_str(), viewing.write_by_handle.as_str()),
         ("ok", "EIO")
     );
     world.ok(ROOT, &format!("group remove staff {}", BOB.name));
@@ -320,8 +354,9 @@ fn one_mount_s_changes_are_seen_in_another_at_once() {
     });
     assert_eq!(look(), ("content of file\nmore\n".into(), "ok".into()));
     BOB.run(|| std::fs::remove_file(bob.join("new")).unwrap());
+    assert_eq!(look(), ("content of file\nmore\n".into(), "ENOENT".into()));
     std::fs::write(backing.join("file"), "native\n").unwrap();
-    assert_eq!(look(), ("native\n".into(), "ENOENT".into()));
+    soon(look, ("native\n".into(), "ENOENT".into()));
     let again = CARA.run(|| {
         let mut text = String::new();
         reader.rewind().unwrap();

@@ -32,6 +32,8 @@ pub struct HeldFile {
     pub path: Names,
     pub read: bool,
     pub write: bool,
+    /// The right to it was taken back while it was open.
+    pub cut: bool,
 }
 
 /// The answer to a call by path. `bases` are the paths of the directories that its spots start from.
@@ -404,8 +406,8 @@ pub fn shown(sight: &Sight<'_>, path: &Names, id: Id) -> Vec<Vec<u8>> {
 pub fn by_file(sight: &Sight<'_>, what: &What, files: &[&HeldFile]) -> Expected {
     let verdict = |file: &HeldFile| sight.at(&file.path);
     let empty = |file: &HeldFile| sight.tree.get(file.inode).kind == Kind::File(Vec::new());
-    // What was opened before the right was taken away answers EIO.
-    let has = |file: &HeldFile, right| match verdict(file).has(right) {
+    // What was opened before the right was taken away answers EIO, and does not come back.
+    let has = |file: &HeldFile, right| match !file.cut && verdict(file).has(right) {
         true => Ok(Reply::Nothing),
         false => Err(Errno::EIO),
     };
@@ -423,6 +425,7 @@ pub fn by_file(sight: &Sight<'_>, what: &What, files: &[&HeldFile]) -> Expected 
         What::HeldWrite(_) | What::HeldAllocate(_) if !file.write => Some(Err(Errno::EBADF)),
         What::HeldTruncate(_) if !file.write => Some(Err(Errno::EINVAL)),
         What::HeldWrite(_) | What::HeldAllocate(_) | What::HeldTruncate(_) => Some(has(file, Right::Write)),
+        What::HeldStat if file.cut => Some(Err(Errno::EIO)),
         What::HeldStat => Some(seen(verdict(file)).map(|()| Reply::Nothing)),
         What::HeldCopy => {
             let into = files[1];

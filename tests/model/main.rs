@@ -18,6 +18,7 @@ mod apply;
 mod call;
 mod choose;
 mod crowd;
+mod cut;
 mod expect;
 mod random;
 mod rules;

@@ -229,6 +229,7 @@ impl Rules {
             owner: account(OLGA),
             name: "tests".into(),
             inheritance: Inheritance::Override,
+            strict: false,
             places,
             lines: lines.into_iter().map(|(of, lines)| (of, lines.into())).collect(),
         };

@@ -9,6 +9,7 @@ use lendfs::policy::{Level, LineKind};
 
 use super::call::{Call, Reply, What, perform};
 use super::choose::{self, Holds};
+use super::cut::cut;
 use super::expect::{self, HeldFile};
 use super::random::Random;
 use super::rules::{Rules, TEAM};
@@ -302,6 +303,7 @@ impl Run {
             path,
             read,
             write,
+            cut: false,
         };
         holder.files.push((held, file));
     }
@@ -356,6 +358,15 @@ impl Run {
 
     /// The owner writes or takes away a rule.
     fn change_rules(&mut self) {
+        self.forget_what_is_gone();
+        self.change_a_rule();
+        for player in &mut self.players {
+            let sight = self.rules.sight(&self.tree, player.user);
+            cut(&sight, &mut player.files);
+        }
+    }
+
+    fn change_a_rule(&mut self) {
         let rules = self.rules.rules();
         let names = [BOB.name, CARA.name, DAN.name, TEAM];
         if rules.len() > 4 && self.random.once_in(2) {

@@ -8,13 +8,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+pub(super) mod identity;
+pub(super) mod process;
+
 /// The most bytes of a file handle (`MAX_HANDLE_SZ`).
 pub(super) const MAX_HANDLE: usize = 128;
 
-/// `statx(2)` with the basic fields and the mount's number.
+/// `statx(2)` with the basic fields, the time of birth and the mount's number.
 pub(super) fn statx(directory: BorrowedFd<'_>, path: &CStr, flags: i32) -> io::Result<libc::statx> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID;
     let flags = flags | libc::AT_SYMLINK_NOFOLLOW;
     // SAFETY: path ends in NUL, and the kernel writes one struct statx.
     check(unsafe {
@@ -30,9 +33,20 @@ pub(super) fn statx(directory: BorrowedFd<'_>, path: &CStr, flags: i32) -> io::R
     Ok(unsafe { stat.assume_init() })
 }
 
-/// The number of the mount that an open file lies on. Asks for nothing else: of a FUSE mount that does not admit
-/// the caller that is all he is told.
+/// The number of the mount that an open file lies on.
 pub(super) fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(ask_nothing(fd)?.stx_mnt_id)
+}
+
+/// The number of the file system that an open file lies on, in two halves.
+pub(super) fn device(fd: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let stat = ask_nothing(fd)?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor))
+}
+
+/// `statx(2)` for no field: of a FUSE mount that does not admit the caller the numbers of mount and device are all
+/// he is told.
+fn ask_nothing(fd: BorrowedFd<'_>) -> io::Result<libc::statx> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path is empty and ends in NUL, and the kernel writes one struct statx.
     check(unsafe {
@@ -45,7 +59,19 @@ pub(super) fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
         )
     })?;
     // SAFETY: all bit patterns are valid, and it was zeroed.
-    Ok(unsafe { stat.assume_init() }.stx_mnt_id)
+    Ok(unsafe { stat.assume_init() })
+}
+
+/// The number of the file system that a path leads to, in two halves, through whatever link. Asks nobody: as
+/// [`ask_nothing`].
+pub(super) fn device_behind(path: &CStr) -> io::Result<(u32, u32)> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_STATX_DONT_SYNC;
+    // SAFETY: path ends in NUL, and the kernel writes one struct statx.
+    check(unsafe { libc::statx(libc::AT_FDCWD, path.as_ptr(), flags, 0, stat.as_mut_ptr()) })?;
+    // SAFETY: all bit patterns are valid, and it was zeroed.
+    let stat = unsafe { stat.assume_init() };
+    Ok((stat.stx_dev_major, stat.stx_dev_minor))
 }
 
 #[repr(C)]
@@ -109,6 +135,16 @@ pub(super) fn open_by_handle(mount: BorrowedFd<'_>, bytes: &[u8], flags: i32) ->
 pub(super) fn utimens(fd: BorrowedFd<'_>, times: [libc::timespec; 2]) -> io::Result<()> {
     // SAFETY: the path is empty and ends in NUL, times are two.
     check(unsafe { libc::utimensat(fd.as_raw_fd(), c"".as_ptr(), times.as_ptr(), libc::AT_EMPTY_PATH) })?;
+    Ok(())
+}
+
+/// `utimensat(2)` of what a name in a directory leads to itself.
+pub(super) fn utimens_at(
+    directory: BorrowedFd<'_>, name: &CStr, times: [libc::timespec; 2],
+) -> io::Result<()> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the name ends in NUL, times are two.
+    check(unsafe { libc::utimensat(directory.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags) })?;
     Ok(())
 }
 
@@ -208,60 +244,13 @@ pub(super) fn ofd_getlk(fd: BorrowedFd<'_>, mut lock: libc::flock) -> io::Result
     Ok(lock)
 }
 
-/// The supplementary groups of the thread.
-pub(super) fn groups() -> io::Result<Vec<u32>> {
-    // SAFETY: with length 0 nothing is written.
-    let count = check(unsafe { libc::getgroups(0, ptr::null_mut()) })?;
-    let mut groups = vec![0; count as usize];
-    // SAFETY: the kernel writes at most as many as told.
-    let count = check(unsafe { libc::getgroups(count as i32, groups.as_mut_ptr()) })?;
-    groups.truncate(count as usize);
-    Ok(groups)
-}
-
-/// `setgroups(2)` of the calling thread alone.
-pub(super) fn set_groups(groups: &[u32]) -> io::Result<()> {
-    // SAFETY: the kernel reads as many as told.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+/// The `ioctl(2)` FUSE_DEV_IOC_BACKING_CLOSE (`linux/fuse.h`, Linux 6.9).
+pub(super) fn fuse_backing_close(device: BorrowedFd<'_>, id: u32) -> io::Result<()> {
+    // _IOW(229, 2, __u32)
+    const FUSE_DEV_IOC_BACKING_CLOSE: libc::c_ulong = 0x4004_E502;
+    // SAFETY: the kernel reads one u32.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), FUSE_DEV_IOC_BACKING_CLOSE, &raw const id) })?;
     Ok(())
-}
-
-/// `setfsuid(2)` of the calling thread.
-pub(super) fn set_fs_uid(uid: u32) -> io::Result<()> {
-    set_fs_id(libc::SYS_setfsuid, uid)
-}
-
-/// `setfsgid(2)` of the calling thread.
-pub(super) fn set_fs_gid(gid: u32) -> io::Result<()> {
-    set_fs_id(libc::SYS_setfsgid, gid)
-}
-
-fn set_fs_id(call: libc::c_long, id: u32) -> io::Result<()> {
-    // SAFETY: takes a number.
-    unsafe { libc::syscall(call, id) };
-    // It tells the former id, never an error; an impossible id changes nothing and tells the present one.
-    // SAFETY: takes a number.
-    let now = unsafe { libc::syscall(call, u32::MAX) };
-    if now as u32 == id {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-}
-
-/// Brings the capabilities into force again that reach every file (`capabilities(7)`), CAP_FSETID left out.
-pub(super) fn raise_file_capabilities() -> io::Result<()> {
-    use caps::{CapSet, Capability, CapsHashSet};
-    let mut wanted = caps::read(None, CapSet::Effective).map_err(io::Error::other)?;
-    let files = [
-        Capability::CAP_DAC_OVERRIDE,
-        Capability::CAP_DAC_READ_SEARCH,
-        Capability::CAP_FOWNER,
-        Capability::CAP_CHOWN,
-        Capability::CAP_MKNOD,
-    ];
-    wanted.extend::<CapsHashSet>(files.into_iter().collect());
-    caps::set(None, CapSet::Effective, &wanted).map_err(io::Error::other)
 }
 
 /// `fsopen(2)`.
@@ -349,11 +338,26 @@ pub(super) fn move_mount(mount: BorrowedFd<'_>, at: BorrowedFd<'_>) -> io::Resul
     Ok(())
 }
 
+/// `open_tree(2)` with OPEN_TREE_CLONE: a mount of its own of what an open directory lies on, attached nowhere.
+pub(super) fn clone_mount(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32;
+    // SAFETY: the path is empty and ends in NUL.
+    Ok(owned(check(unsafe {
+        libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), c"".as_ptr(), flags)
+    })?))
+}
+
 /// `mallopt(3)` M_MMAP_THRESHOLD.
 pub(super) fn set_mmap_threshold(bytes: i32) {
     const M_MMAP_THRESHOLD: i32 = -3;
     // SAFETY: takes numbers.
     unsafe { libc::mallopt(M_MMAP_THRESHOLD, bytes) };
+}
+
+/// `malloc_trim(3)`.
+pub(super) fn trim_memory() {
+    // SAFETY: takes a number.
+    unsafe { libc::malloc_trim(0) };
 }
 
 fn check<T: Into<i64> + Copy>(result: T) -> io::Result<i64> {

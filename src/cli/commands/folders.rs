@@ -111,7 +111,8 @@ impl Transfer {
 pub(in crate::cli) struct Set {
     /// Which
     folder: OsString,
-    /// inherit=override|widen
+    /// inherit=override|widen, or revoke=strict|default: strict ends even what a program has mapped when a right is
+    /// taken back, and is slower
     #[arg(value_name = "KEY=VALUE")]
     assignment: String,
 }

@@ -20,6 +20,9 @@ pub(in crate::cli) struct Permit {
     principal: String,
     /// The level
     level: String,
+    /// End processes that still have something mapped of what is taken back (root, and whom the configuration names)
+    #[arg(long)]
+    kill: bool,
 }
 
 impl Permit {
@@ -28,6 +31,7 @@ impl Permit {
             place: local::place(&self.place)?,
             principal: self.principal,
             level: self.level,
+            kill: self.kill,
         };
         output::said(&client.call(&request)?, json)
     }

@@ -42,6 +42,9 @@ pub(in crate::cli) struct Unshare {
     /// From whom
     #[arg(long, value_name = "PRINCIPAL")]
     with: String,
+    /// End processes that still have something mapped of what is taken back (root, and whom the configuration names)
+    #[arg(long)]
+    kill: bool,
 }
 
 impl Unshare {
@@ -49,6 +52,7 @@ impl Unshare {
         let request = requests::Unshare {
             place: local::place(&self.place)?,
             with: self.with,
+            kill: self.kill,
         };
         output::said(&client.call(&request)?, json)
     }

@@ -31,6 +31,7 @@ impl Story {
                 owner: OWNER,
                 name: "tests".into(),
                 inheritance,
+                strict: false,
                 places: Places::default(),
                 lines: HashMap::new(),
             },

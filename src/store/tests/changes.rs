@@ -92,6 +92,15 @@ const CHANGES: &[(&str, Change)] = &[
             .store
             .set_inheritance(&By::daemon(), &folder, Inheritance::Widen)
     }),
+    ("set", |fixture| {
+        let folder = tests(fixture);
+        fixture.store.set_strict(&By::daemon(), &folder, true)
+    }),
+    ("kill", |fixture| {
+        let folder = tests(fixture);
+        let details = serde_json::json!({ "process": 4711 });
+        fixture.store.note(&By::daemon(), "kill", folder.id, details)
+    }),
     ("delete", |fixture| {
         let folder = tests(fixture);
         fixture.store.delete_folder(&By::daemon(), &folder)

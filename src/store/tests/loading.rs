@@ -30,6 +30,9 @@ enum Change {
     Widen {
         folder: usize,
     },
+    Strict {
+        folder: usize,
+    },
     Set {
         folder: usize,
         rule: bool,
@@ -73,6 +76,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (folder.clone(), small.clone()).prop_map(|(folder, to)| Change::Transfer { folder, to }),
         1 => folder.clone().prop_map(|folder| Change::Delete { folder }),
         1 => folder.clone().prop_map(|folder| Change::Widen { folder }),
+        1 => folder.clone().prop_map(|folder| Change::Strict { folder }),
         8 => (folder.clone(), any::<bool>(), small.clone(), small.clone(), small.clone())
             .prop_map(|(folder, rule, principal, at, level)| Change::Set { folder, rule, principal, at, level }),
         2 => (folder.clone(), any::<bool>(), small.clone(), small.clone())
@@ -146,6 +150,13 @@ impl Model {
                 self.fixture
                     .store
                     .set_inheritance(&by, &folder, Inheritance::Widen)?;
+                folder.id
+            }
+            Change::Strict { folder: number } => {
+                let folder = folder(number)?;
+                self.fixture.store.set_strict(&by, &folder, !folder.strict)?;
+                let again = self.fixture.store.folder(folder.id)?;
+                assert_eq!(again.map(|again| again.strict), Some(!folder.strict));
                 folder.id
             }
             Change::Set {

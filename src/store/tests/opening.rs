@@ -101,6 +101,23 @@ fn the_known_version_is_that_of_the_migrations() {
 }
 
 #[test]
+fn what_the_first_version_wrote_is_read_as_it_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut db = Connection::open(dir.path().join("lendfs.db")).unwrap();
+    migrations().to_version(&mut db, 1).unwrap();
+    db.execute_batch(
+        "INSERT INTO accounts (id, login, uid, gid) VALUES (1, 'olga', 4001, 4001);
+         INSERT INTO folders (owner, name, inheritance) VALUES (1, 'tests', 'widen');
+         INSERT INTO places (folder, path, kind) VALUES (1, x'', 'directory');",
+    )
+    .unwrap();
+    drop(db);
+    let store = Store::open(dir.path()).unwrap();
+    let folder = &store.snapshot().unwrap().folders[&crate::policy::FolderId(1)];
+    assert_eq!((folder.inheritance, folder.strict), (Inheritance::Widen, false));
+}
+
+#[test]
 fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("lendfs.db");

@@ -2,19 +2,20 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use fuser::{
     Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData, ReplyDirectory,
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr, Request, TimeOrNow,
 };
 
-use super::ASK;
 use crate::backing::{FileKind, Lock, LockKind, SetTime};
-use crate::vfs::attr::{Attr, Entry};
-use crate::vfs::error::Error;
+use crate::vfs::attr::{Attr, Entry, constant};
+use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::Caller;
 use crate::vfs::handles::Listed;
-use crate::vfs::ops::Sink;
+use crate::vfs::ids::Ino;
+use crate::vfs::ops::{OpenedDirectory, Opening, Route, Sink};
 
 /// A directory reply that takes names.
 pub(super) struct Names<'a>(pub(super) &'a mut ReplyDirectory);
@@ -45,10 +46,18 @@ impl Sink for Entries<'_> {
 
     fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool {
         self.0.add(
-            INodeNo(entry.attr.ino.0),
+            // What has no node has a number all the same.
+            INodeNo(
+                if entry.attr.ino.0 == 0 {
+                    listed.ino
+                } else {
+                    entry.attr.ino
+                }
+                .0,
+            ),
             next,
             OsStr::from_bytes(&listed.name),
-            &ASK,
+            &entry.name_lasts.min(entry.attr.lasts),
             &file_attr(&entry.attr),
             Generation(entry.generation),
         )
@@ -63,14 +72,22 @@ pub(super) fn caller(req: &Request) -> Caller {
     }
 }
 
-/// What is appended goes past the kernel's pages: through them it would cut one write in two where it believes a
-/// page to end, and those of another mount could come in between.
-pub(super) fn open_flags(flags: i32) -> FopenFlags {
-    if flags & libc::O_APPEND != 0 {
-        FopenFlags::FOPEN_DIRECT_IO
-    } else {
-        FopenFlags::empty()
-    }
+/// How the kernel is to treat an open directory.
+pub(super) fn directory_flags(opened: &OpenedDirectory) -> FopenFlags {
+    let mut flags = FopenFlags::empty();
+    flags.set(FopenFlags::FOPEN_CACHE_DIR, opened.caches);
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keeps);
+    flags
+}
+
+/// How the kernel is to treat an open file.
+pub(super) fn open_flags(opening: &Opening) -> FopenFlags {
+    let mut flags = match &opening.route {
+        Route::Kernel(_) | Route::Cached => FopenFlags::empty(),
+        Route::Daemon => FopenFlags::FOPEN_DIRECT_IO,
+    };
+    flags.set(FopenFlags::FOPEN_NOFLUSH, !opening.flush);
+    flags
 }
 
 pub(super) fn to_errno(error: &Error) -> Errno {
@@ -141,14 +158,45 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
 
 pub(super) fn reply_entry(reply: ReplyEntry, entry: std::result::Result<Entry, Errno>) {
     match entry {
-        Ok(entry) => reply.entry(&ASK, &file_attr(&entry.attr), Generation(entry.generation)),
+        Ok(entry) => reply.entry_with_ttls(
+            &entry.attr.lasts,
+            &entry.name_lasts,
+            &file_attr(&entry.attr),
+            Generation(entry.generation),
+        ),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// What a lookup found.
+pub(super) enum Lookup {
+    /// An entry.
+    There(Entry),
+    /// Nothing, which may be kept for so long.
+    Missing(Duration),
+}
+
+impl Lookup {
+    pub(super) fn of(found: Result<Entry>) -> Result<Self> {
+        match found {
+            Err(Error::Missing(lasts)) if !lasts.is_zero() => Ok(Self::Missing(lasts)),
+            found => found.map(Self::There),
+        }
+    }
+}
+
+/// Answers a lookup: that a name is not there may be kept too, as an entry without an inode.
+pub(super) fn reply_lookup(reply: ReplyEntry, looked_up: std::result::Result<Lookup, Errno>) {
+    match looked_up {
+        Ok(Lookup::There(entry)) => reply_entry(reply, Ok(entry)),
+        Ok(Lookup::Missing(lasts)) => reply.entry(&lasts, &file_attr(&constant(Ino(0))), Generation(0)),
         Err(errno) => reply.error(errno),
     }
 }
 
 pub(super) fn reply_attr(reply: ReplyAttr, attr: std::result::Result<Attr, Errno>) {
     match attr {
-        Ok(attr) => reply.attr(&ASK, &file_attr(&attr)),
+        Ok(attr) => reply.attr(&attr.lasts, &file_attr(&attr)),
         Err(errno) => reply.error(errno),
     }
 }

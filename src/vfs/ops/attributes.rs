@@ -1,16 +1,17 @@
 //! getattr, setattr, access.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::open::revoked;
-use crate::backing::{self, Credentials, FileKind, SetTime, Stat};
-use crate::policy::{Operation, Right};
+use crate::backing::{self, Credentials, FileKind, KeptName, SetTime, Stat};
+use crate::policy::{Operation, Refusal, Right};
 use crate::vfs::attr::Attr;
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::handles::OpenFile;
 use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::node::Position;
 
 /// What a `setattr` changes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,8 +60,8 @@ impl FileSystem {
                 .and_then(|fh| self.handles.file(fh).ok())
                 .filter(|file| file.node.ino == ino);
             let stat = match file {
-                Some(file) => backing::stat(file.fd())?,
-                None => backing::stat(&self.fd(&seen)?)?,
+                Some(file) if !file.bypasses() => backing::stat(self.file_fd(&file)?)?,
+                _ => self.stat(&seen)?,
             };
             Ok(self.attr(&seen, &stat))
         })
@@ -81,13 +82,16 @@ impl FileSystem {
             let file = fh
                 .and_then(|fh| self.handles.file(fh).ok())
                 .filter(|file| file.node.ino == ino);
-            let seen = if file.is_some() {
-                seen
+            let (seen, stat) = if file.is_some() {
+                (seen, None)
             } else {
-                self.verify(view, seen)?
+                self.verify_and_stat(view, seen)?
             };
-            let fd = self.fd(&seen)?;
-            let stat = backing::stat(&fd)?;
+            let at = self.whereabouts(&seen, set, stat.is_some())?;
+            let stat = match stat {
+                Some(stat) => stat,
+                None => at.stat(&seen)?,
+            };
             let bare = self.is_bare(&seen) && (self.options.default_permissions || caller.uid == 0);
             let foreign = !bare && self.options.own.is_none() && changes_owner(set, &stat);
             let judged = self.authorize(&Operation::SetAttr {
@@ -96,8 +100,14 @@ impl FileSystem {
             });
             let writable = file.as_ref().is_some_and(|file| file.writable);
             judged.map_err(|error| if writable { revoked_write(error) } else { error })?;
-            self.set_judged(&seen, fd.as_fd(), set, &stat, file.as_ref(), bare)?;
-            Ok(self.attr(&seen, &backing::stat(&fd)?))
+            self.set_judged(&seen, &at, set, &stat, file.as_ref(), bare)?;
+            self.touched(&seen.node);
+            Ok(self.attr(&seen, &at.stat(&seen)?))
+        })
+        .map_err(|error| match error {
+            // A folder that is taken away is gone with all that was open in it.
+            Error::Refused(Refusal::NotFound) if fh.is_some() => Error::Revoked,
+            error => error,
         })
     }
 
@@ -122,15 +132,35 @@ impl FileSystem {
                 write: mask.write,
                 execute: mask.execute,
             })?;
-            if mask.execute && !directory && backing::stat(&self.fd(&seen)?)?.mode & 0o111 == 0 {
-                return Err(crate::policy::Refusal::Access.into());
+            if directory {
+                // A process goes there: it is to be found even if it is moved behind the daemon's back.
+                self.learn_handle(&seen.folder, &seen.node)?;
+            }
+            if mask.execute && !directory && self.stat(&seen)?.mode & 0o111 == 0 {
+                return Err(Refusal::Access.into());
             }
             Ok(())
         })
     }
 
+    /// By what to change the attributes of a node. What was seen under its name just now needs not be opened to set
+    /// its times; whatever bears the name is judged alike.
+    fn whereabouts(&self, seen: &Seen, set: SetAttr, in_place: bool) -> Result<Whereabouts> {
+        let times_alone = (set.size, set.mode, set.uid, set.gid) == (None, None, None, None);
+        if let Some(fd) = seen.node.held() {
+            return Ok(Whereabouts::Open(fd));
+        }
+        match seen.node.position() {
+            Position::Under { parent, name } if in_place && times_alone => Ok(Whereabouts::Named(
+                self.shared.descriptors.of(&seen.folder, &parent)?,
+                name,
+            )),
+            _ => Ok(Whereabouts::Open(self.fd(seen)?)),
+        }
+    }
+
     fn set_judged(
-        &self, seen: &Seen, fd: BorrowedFd<'_>, set: SetAttr, stat: &Stat, file: Option<&Arc<OpenFile>>,
+        &self, seen: &Seen, at: &Whereabouts, set: SetAttr, stat: &Stat, file: Option<&Arc<OpenFile>>,
         bare: bool,
     ) -> Result<()> {
         // To keep a setgid bit, one has to be in the file's group.
@@ -142,12 +172,27 @@ impl FileSystem {
         } else {
             seen.folder.backing.credentials()
         };
+        let file = match file.filter(|file| file.writable && set.size.is_some()) {
+            Some(file) => Some(self.file_fd(file)?),
+            None => None,
+        };
         let _as = credentials.assume()?;
+        let fd = match at {
+            Whereabouts::Open(fd) => fd.as_fd(),
+            Whereabouts::Named(directory, name) => {
+                return Ok(backing::utimens_at(
+                    directory.as_fd(),
+                    &name.into(),
+                    set.atime,
+                    set.mtime,
+                )?);
+            }
+        };
         if let Some(size) = set.size {
             match file {
-                Some(file) if file.writable => backing::truncate(file.fd(), size)?,
+                Some(file) => backing::truncate(file, size)?,
                 // O_TRUNC comes with O_RDONLY too.
-                Some(_) | None => backing::truncate(backing::reopen(fd, libc::O_WRONLY)?.as_fd(), size)?,
+                None => backing::truncate(backing::reopen(fd, libc::O_WRONLY)?.as_fd(), size)?,
             }
         }
         if bare && (set.uid.is_some() || set.gid.is_some()) {
@@ -177,6 +222,26 @@ impl FileSystem {
     }
 }
 
+/// By what a node is touched.
+enum Whereabouts {
+    /// A descriptor that points at it.
+    Open(Arc<OwnedFd>),
+    /// A directory and the name in it.
+    Named(Arc<OwnedFd>, KeptName),
+}
+
+impl Whereabouts {
+    fn stat(&self, seen: &Seen) -> Result<Stat> {
+        match self {
+            Self::Open(fd) => Ok(backing::stat(fd)?),
+            Self::Named(directory, name) => {
+                let stat = backing::stat_at(directory, &name.into())?;
+                seen.node.object.has(&stat).then_some(stat).ok_or(Error::Stale)
+            }
+        }
+    }
+}
+
 fn changes_owner(set: SetAttr, stat: &Stat) -> bool {
     set.uid.is_some_and(|uid| uid != stat.uid) || set.gid.is_some_and(|gid| gid != stat.gid)
 }
@@ -184,7 +249,7 @@ fn changes_owner(set: SetAttr, stat: &Stat) -> bool {
 /// A truncate on a handle whose right was taken back answers like a write.
 fn revoked_write(error: Error) -> Error {
     match error {
-        Error::Refused(crate::policy::Refusal::NotPermitted) => error,
+        Error::Refused(Refusal::NotPermitted) => error,
         error => revoked(error),
     }
 }

@@ -3,14 +3,15 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::lookup::parse_name;
-use super::open::opening;
+use super::open::{Opening, opening};
 use crate::backing::{self, Credentials, FileKind, Name};
 use crate::policy::{Operation, Refusal};
 use crate::vfs::attr::Entry;
 use crate::vfs::backing::Custody;
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
-use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::ids::Ino;
+use crate::vfs::kernel::Passthrough;
 use crate::vfs::locate::Probe;
 use crate::vfs::view::View;
 
@@ -20,35 +21,29 @@ impl FileSystem {
     /// # Errors
     /// EACCES without `create` on the parent, or onto a name that a line hides.
     pub fn create(
-        &self, caller: Caller, parent: Ino, name: &[u8], mode: u32, flags: i32,
-    ) -> Result<(Entry, Fh)> {
+        &self, caller: Caller, parent: Ino, name: &[u8], mode: u32, flags: i32, passthrough: &dyn Passthrough,
+    ) -> Result<(Entry, Opening)> {
         let name = parse_name(name)?;
+        let mut look = false;
         self.with_view(|view| {
-            let (parent, probe) = self.creation(view, parent, &name)?;
+            let parent = self.parent(view, parent)?;
+            let probe = self.probe_to_make(&parent, &name, &mut look)?;
             // Another was quicker than the kernel's lookup: then this is an opening.
             if flags & libc::O_EXCL == 0 && probe.there.is_some() && probe.verdict.sees() {
-                return self.open_found(view, &parent, &name, probe, flags);
+                return self.open_found(view, &parent, &name, probe, flags, passthrough);
             }
             self.authorize(&making(&parent, &probe, false))?;
             let mode = self.shown_bits(&parent, mode);
-            self.make(&parent, caller, |directory| {
-                backing::create(
-                    directory,
-                    &name,
-                    libc::O_CREAT | libc::O_EXCL | libc::O_RDWR,
-                    mode,
-                )?;
-                Ok(())
-            })
-            .map_err(|error| {
-                if flags & libc::O_EXCL == 0 {
-                    lost_race(error)
-                } else {
-                    error
-                }
-            })?;
-            let (seen, entry) = self.made(view, &parent, &name)?;
-            Ok((entry, self.open_judged(&seen, flags & !libc::O_TRUNC)?))
+            let how = libc::O_EXCL | libc::O_RDWR | flags & (libc::O_SYNC | libc::O_DSYNC);
+            let fd = self
+                .make(&parent, caller, |directory| {
+                    Ok(backing::create(directory, &name, how, mode)?)
+                })
+                .map_err(|error| taken(error, &mut look, flags & libc::O_EXCL == 0))?;
+            let probe = self.probe_made(&parent, &name, &fd)?;
+            let (seen, entry) = self.keep_made(view, &parent, &name, probe)?;
+            let opening = self.open_checked(&seen, flags & !libc::O_TRUNC, fd, true, passthrough)?;
+            Ok((entry, opening))
         })
     }
 
@@ -59,15 +54,10 @@ impl FileSystem {
     pub fn mknod(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32, rdev: u32) -> Result<Entry> {
         let name = parse_name(name)?;
         let kind = FileKind::from_mode(mode).unwrap_or(FileKind::Regular);
-        self.with_view(|view| {
-            let (parent, probe) = self.creation(view, parent, &name)?;
-            let device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
-            self.authorize(&making(&parent, &probe, device && !self.is_bare(&parent)))?;
-            let mode = self.shown_bits(&parent, mode);
-            self.make(&parent, caller, |directory| {
-                Ok(backing::mknod(directory, &name, kind, mode, rdev)?)
-            })?;
-            Ok(self.made(view, &parent, &name)?.1)
+        let device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
+        self.make_entry(caller, parent, &name, device, |parent, directory| {
+            let mode = self.shown_bits(parent, mode);
+            Ok(backing::mknod(directory, &name, kind, mode, rdev)?)
         })
     }
 
@@ -77,14 +67,8 @@ impl FileSystem {
     /// Like [`FileSystem::create`].
     pub fn mkdir(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Entry> {
         let name = parse_name(name)?;
-        self.with_view(|view| {
-            let (parent, probe) = self.creation(view, parent, &name)?;
-            self.authorize(&making(&parent, &probe, false))?;
-            let mode = self.shown_bits(&parent, mode);
-            self.make(&parent, caller, |directory| {
-                Ok(backing::mkdir(directory, &name, mode)?)
-            })?;
-            Ok(self.made(view, &parent, &name)?.1)
+        self.make_entry(caller, parent, &name, false, |parent, directory| {
+            Ok(backing::mkdir(directory, &name, self.shown_bits(parent, mode))?)
         })
     }
 
@@ -94,36 +78,53 @@ impl FileSystem {
     /// Like [`FileSystem::create`].
     pub fn symlink(&self, caller: Caller, parent: Ino, name: &[u8], content: &[u8]) -> Result<Entry> {
         let name = parse_name(name)?;
-        self.with_view(|view| {
-            let (parent, probe) = self.creation(view, parent, &name)?;
-            self.authorize(&making(&parent, &probe, false))?;
-            self.make(&parent, caller, |directory| {
-                Ok(backing::symlink(content, directory, &name)?)
-            })?;
-            Ok(self.made(view, &parent, &name)?.1)
+        self.make_entry(caller, parent, &name, false, |_, directory| {
+            Ok(backing::symlink(content, directory, &name)?)
         })
     }
 
-    /// The directory that something is to be made in, still in its place, and what has the name there.
-    pub(super) fn creation(&self, view: &View, parent: Ino, name: &Name) -> Result<(Seen, Probe)> {
+    fn make_entry(
+        &self, caller: Caller, parent: Ino, name: &Name, device: bool,
+        make: impl Fn(&Seen, BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<Entry> {
+        let mut look = false;
+        self.with_view(|view| {
+            let parent = self.parent(view, parent)?;
+            let probe = self.probe_to_make(&parent, name, &mut look)?;
+            self.authorize(&making(&parent, &probe, device && !self.is_bare(&parent)))?;
+            self.make(&parent, caller, |directory| make(&parent, directory))
+                .map_err(|error| taken(error, &mut look, false))?;
+            Ok(self.made(view, &parent, name)?.1)
+        })
+    }
+
+    /// The directory that something is to be made in, still in its place.
+    pub(super) fn parent(&self, view: &View, parent: Ino) -> Result<Seen> {
         match self.target(view, parent)? {
             Target::Top => {
                 self.authorize(&Operation::ChangeTop)?;
                 Err(Refusal::NotPermitted.into())
             }
-            Target::Entry(parent) => {
-                let parent = self.verify(view, parent)?;
-                let probe = self.probe(&parent, name)?;
-                Ok((parent, probe))
-            }
+            Target::Entry(parent) => self.verify(view, parent),
         }
     }
 
+    /// What holds for a name that is to be made. Where no line has to do with it, nobody looks whether it is there:
+    /// the backing will say. `look` tells that it did, and is set if this has looked.
+    fn probe_to_make(&self, parent: &Seen, name: &Name, look: &mut bool) -> Result<Probe> {
+        if !*look && let Some(probe) = Probe::without_lines(parent, name) {
+            return Ok(probe);
+        }
+        *look = true;
+        self.probe(parent, name)
+    }
+
     /// Runs what makes a new entry with the credentials of the one it shall belong to.
-    fn make(
-        &self, parent: &Seen, caller: Caller, make: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn make<T>(
+        &self, parent: &Seen, caller: Caller, make: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+    ) -> Result<T> {
         let fd = self.fd(parent)?;
+        let _changing = self.changing(&parent.node);
         let _as = self.maker(parent, caller).assume()?;
         make(fd.as_fd())
     }
@@ -148,6 +149,11 @@ impl FileSystem {
     /// Finds what was made just now.
     pub(super) fn made(&self, view: &View, parent: &Seen, name: &Name) -> Result<(Seen, Entry)> {
         let probe = self.probe(parent, name)?;
+        self.keep_made(view, parent, name, probe)
+    }
+
+    /// Makes the node of what was made just now.
+    fn keep_made(&self, view: &View, parent: &Seen, name: &Name, probe: Probe) -> Result<(Seen, Entry)> {
         self.note_bearer(parent, name, &probe);
         // Gone again, or hidden: another was at work at the same time.
         let (seen, stat) = self
@@ -156,7 +162,8 @@ impl FileSystem {
         if !seen.verdict.sees() {
             return Err(Refusal::NotFound.into());
         }
-        let entry = self.entry(&seen, &stat);
+        let lasts = self.name_lasts(parent, &seen.verdict);
+        let entry = self.entry(&seen, &stat, lasts);
         Ok((seen, entry))
     }
 
@@ -167,14 +174,16 @@ impl FileSystem {
 
     fn open_found(
         &self, view: &View, parent: &Seen, name: &Name, probe: Probe, flags: i32,
-    ) -> Result<(Entry, Fh)> {
+        passthrough: &dyn Passthrough,
+    ) -> Result<(Entry, Opening)> {
         let (seen, stat) = self
             .keep_probed(view, parent, name, probe)?
             .ok_or(Refusal::NotFound)?;
         self.authorize(&opening(&seen, flags))
             .and_then(|()| {
-                let fh = self.open_judged(&seen, flags)?;
-                Ok((self.entry(&seen, &stat), fh))
+                let opening = self.open_judged(&seen, flags, passthrough)?;
+                let lasts = self.name_lasts(parent, &seen.verdict);
+                Ok((self.entry(&seen, &stat, lasts), opening))
             })
             .inspect_err(|_| self.nodes.forget(seen.node.ino, 1))
     }
@@ -189,10 +198,14 @@ fn making(parent: &Seen, probe: &Probe, device: bool) -> Operation {
     }
 }
 
-/// Where another made the name between the probe and the creation, all is looked at anew.
-fn lost_race(error: Error) -> Error {
+/// Where the name turns out to be taken, all is looked at anew: it may be one that the subject does not see, or, if
+/// he would have what is there (`or_open`), another may have made it just now.
+fn taken(error: Error, look: &mut bool, or_open: bool) -> Error {
     match error {
-        Error::Backing(error) if error.raw_os_error() == Some(libc::EEXIST) => Error::PlacesMoved,
+        Error::Backing(error) if error.raw_os_error() == Some(libc::EEXIST) && (or_open || !*look) => {
+            *look = true;
+            Error::PlacesMoved
+        }
         error => error,
     }
 }

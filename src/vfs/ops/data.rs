@@ -1,15 +1,16 @@
 //! read, write, fsync, lseek, copy_file_range, fallocate: what is done on open files. The rights that the node
 //! has now hold, not those it was opened with.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::open::revoked;
 use crate::backing;
-use crate::policy::Operation;
+use crate::policy::{Operation, Refusal};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen};
 use crate::vfs::handles::OpenFile;
-use crate::vfs::ids::Fh;
+use crate::vfs::ids::{Fh, Ino};
 
 /// Where a seek looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +26,22 @@ impl FileSystem {
     ///
     /// # Errors
     /// EIO if the right was taken back; those of `pread(2)`.
-    pub fn read(&self, fh: Fh, offset: u64, size: u32) -> Result<Vec<u8>> {
-        let file = self.judge_open(fh, |seen| Operation::Read(seen.verdict))?;
-        let mut data = vec![0; size as usize];
-        let mut filled = 0;
-        while filled < data.len() {
-            match backing::read_at(file.fd(), &mut data[filled..], offset + filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
+    pub fn read(&self, ino: Ino, fh: Fh, offset: u64, size: u32) -> Result<Vec<u8>> {
+        if fh == Fh::NONE {
+            return self.read_unopened(ino, offset, size);
         }
-        data.truncate(filled);
-        Ok(data)
+        let file = self.judge_open(fh, |seen| Operation::Read(seen.verdict))?;
+        read_all(self.file_fd(&file)?, offset, size)
+    }
+
+    /// Likewise, where the kernel opens files without a word to the daemon.
+    fn read_unopened(&self, ino: Ino, offset: u64, size: u32) -> Result<Vec<u8>> {
+        self.with_view(|view| {
+            let seen = self.seen(view, ino)?;
+            self.authorize(&Operation::Read(seen.verdict)).map_err(revoked)?;
+            let fd = self.shared.descriptors.readable(&seen.folder, &seen.node)?;
+            read_all(fd.as_fd(), offset, size)
+        })
     }
 
     /// Writes at `offset`, or at the end of the file if the client's file has O_APPEND now.
@@ -46,9 +51,9 @@ impl FileSystem {
     pub fn write(&self, fh: Fh, offset: u64, data: &[u8], flags: i32) -> Result<u32> {
         let file = self.judge_open(fh, |seen| Operation::Write(seen.verdict))?;
         let written = if flags & libc::O_APPEND != 0 {
-            backing::append(file.fd(), data)?
+            backing::append(self.file_fd(&file)?, data)?
         } else {
-            backing::write_at(file.fd(), data, offset)?
+            backing::write_at(self.file_fd(&file)?, data, offset)?
         };
         u32::try_from(written).map_err(|_| Error::Invalid)
     }
@@ -58,8 +63,12 @@ impl FileSystem {
     /// # Errors
     /// Those of `fsync(2)`.
     pub fn fsync(&self, fh: Fh, data_only: bool) -> Result<()> {
+        if fh == Fh::NONE {
+            // Nothing was written through this mount.
+            return self.authorize(&Operation::Close);
+        }
         let file = self.judge_open(fh, |seen| Operation::Look(seen.verdict))?;
-        Ok(backing::sync(file.fd(), data_only)?)
+        Ok(backing::sync(self.file_fd(&file)?, data_only)?)
     }
 
     /// Finds the next data or hole.
@@ -69,8 +78,8 @@ impl FileSystem {
     pub fn lseek(&self, fh: Fh, offset: i64, whence: Whence) -> Result<i64> {
         let file = self.judge_open(fh, |seen| Operation::Read(seen.verdict))?;
         Ok(match whence {
-            Whence::Data => backing::seek_data(file.fd(), offset)?,
-            Whence::Hole => backing::seek_hole(file.fd(), offset)?,
+            Whence::Data => backing::seek_data(self.file_fd(&file)?, offset)?,
+            Whence::Hole => backing::seek_hole(self.file_fd(&file)?, offset)?,
         })
     }
 
@@ -80,7 +89,7 @@ impl FileSystem {
     /// Those of `fallocate(2)`.
     pub fn fallocate(&self, fh: Fh, mode: i32, offset: u64, length: u64) -> Result<()> {
         let file = self.judge_open(fh, |seen| Operation::Write(seen.verdict))?;
-        Ok(backing::fallocate(file.fd(), mode, offset, length)?)
+        Ok(backing::fallocate(self.file_fd(&file)?, mode, offset, length)?)
     }
 
     /// Copies a range between two open files, of whichever folders.
@@ -100,8 +109,23 @@ impl FileSystem {
         .map_err(revoked)?;
         // The kernel asks again for what is left.
         let length = length.min(1 << 30) as usize;
-        let copied = backing::copy_file_range(source.fd(), from.1, target.fd(), into.1, length)?;
+        let copied = backing::copy_file_range(
+            self.file_fd(&source)?,
+            from.1,
+            self.file_fd(&target)?,
+            into.1,
+            length,
+        )?;
         u32::try_from(copied).map_err(|_| Error::Invalid)
+    }
+
+    /// The backing's open file of a handle.
+    pub(super) fn file_fd<'a>(&self, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
+        file.fd(|| {
+            let view = self.view();
+            let folder = view.folder(file.node.folder).ok_or(Refusal::NotFound)?;
+            self.shared.descriptors.of(folder, &file.node)
+        })
     }
 
     /// Judges a question about an open file by the rights its node has now.
@@ -114,4 +138,18 @@ impl FileSystem {
         .map_err(revoked)?;
         Ok(file)
     }
+}
+
+/// Reads up to `size` bytes; fewer only at the end of the file.
+fn read_all(fd: BorrowedFd<'_>, offset: u64, size: u32) -> Result<Vec<u8>> {
+    let mut data = vec![0; size as usize];
+    let mut filled = 0;
+    while filled < data.len() {
+        match backing::read_at(fd, &mut data[filled..], offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    data.truncate(filled);
+    Ok(data)
 }

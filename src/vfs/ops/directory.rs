@@ -5,15 +5,17 @@
 //! of the next name). Each name is judged again when it is told, for the policy may have changed in between.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::lookup::parse_name;
-use crate::backing::{self, DirStream, FileKind, Name};
-use crate::policy::{Operation, Right};
+use crate::backing::{self, Credentials, DirStream, FileKind, Name};
+use crate::policy::{Operation, Refusal, Right};
 use crate::vfs::attr::{Attr, Entry, constant};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::handles::{Listed, Listing, OpenDirectory};
 use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::inode::needs_handle;
 use crate::vfs::node::{Opened, Position};
 use crate::vfs::view::View;
 
@@ -25,21 +27,43 @@ pub trait Sink {
     fn entry(&mut self, listed: &Listed, entry: &Entry, next: u64) -> bool;
 }
 
+/// An open directory, as the kernel is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenedDirectory {
+    /// Its number.
+    pub fh: Fh,
+    /// Whether the kernel may keep the listing.
+    pub caches: bool,
+    /// Whether it may use the one that it has kept.
+    pub keeps: bool,
+}
+
 impl FileSystem {
     /// Opens a directory.
     ///
     /// # Errors
     /// EACCES without `read`, unless the way leads on through it.
-    pub fn opendir(&self, ino: Ino) -> Result<Fh> {
+    pub fn opendir(&self, ino: Ino) -> Result<OpenedDirectory> {
         self.with_view(|view| match self.target(view, ino)? {
             Target::Top => {
                 self.authorize(&Operation::Top)?;
-                Ok(self.handles.open_directory(None))
+                Ok(OpenedDirectory {
+                    fh: self.handles.open_directory(None),
+                    caches: false,
+                    keeps: false,
+                })
             }
             Target::Entry(seen) => {
                 let seen = self.verify(view, seen)?;
                 self.authorize(&Operation::List(seen.verdict))?;
-                Ok(self.handles.open_directory(Some(seen.node)))
+                let caches = seen.verdict.rights.contains(Right::Read) && !self.names_last(&seen).is_zero();
+                // A listing that was kept under another policy is not used.
+                let keeps = caches && seen.node.listed(view.generation);
+                Ok(OpenedDirectory {
+                    fh: self.handles.open_directory(Some(seen.node)),
+                    caches,
+                    keeps,
+                })
             }
         })
     }
@@ -101,6 +125,12 @@ impl FileSystem {
             listing.generation = view.generation;
         }
         let changed = listing.generation != view.generation;
+        let searchable = plus && self.is_searchable(seen)?;
+        let lasts = if seen.verdict.rights.contains(Right::Read) {
+            self.names_last(seen)
+        } else {
+            Duration::ZERO
+        };
         for (next, listed) in (1..)
             .zip(&listing.entries)
             .skip(usize::try_from(offset).unwrap_or(usize::MAX))
@@ -113,6 +143,7 @@ impl FileSystem {
                         ..self.top_attr()
                     },
                     generation: 0,
+                    name_lasts: Duration::ZERO,
                 };
                 if plus {
                     sink.entry(listed, &entry, next)
@@ -120,21 +151,17 @@ impl FileSystem {
                     sink.name(listed, next)
                 }
             } else if plus {
-                let name = parse_name(&listed.name)?;
-                let probe = self.probe(seen, &name)?;
-                if !shows(seen, &probe.verdict, probe.cursor) {
-                    continue;
+                let mut tell = |entry: &Entry| sink.entry(listed, entry, next);
+                if searchable {
+                    match self.tell_entry(view, seen, listed, lasts, tell)? {
+                        Some(full) => full,
+                        None => continue,
+                    }
+                } else {
+                    tell(&name_alone())
                 }
-                let Some((child, stat)) = self.keep_probed(view, seen, &name, probe)? else {
-                    continue;
-                };
-                let full = sink.entry(listed, &self.entry(&child, &stat), next);
-                if full {
-                    self.nodes.forget(child.node.ino, 1);
-                }
-                full
             } else {
-                if changed && !self.still_shown(seen, &listed.name)? {
+                if changed && !self.still_shown(seen, &parse_name(&listed.name)?)? {
                     continue;
                 }
                 sink.name(listed, next)
@@ -144,6 +171,47 @@ impl FileSystem {
             }
         }
         Ok(())
+    }
+
+    /// Tells one entry with its attributes; `None` if it is not shown, else what `tell` says.
+    fn tell_entry(
+        &self, view: &View, seen: &Seen, listed: &Listed, lasts: Duration, tell: impl FnOnce(&Entry) -> bool,
+    ) -> Result<Option<bool>> {
+        let name = parse_name(&listed.name)?;
+        let probe = match self.probe_searchable(seen, &name) {
+            Ok(probe) => probe,
+            // Something is mounted on it.
+            Err(Error::Refused(Refusal::Access)) => return Ok(Some(tell(&name_alone()))),
+            Err(error) => return Err(error),
+        };
+        if !shows(seen, &probe.verdict, probe.cursor) {
+            return Ok(None);
+        }
+        let lasts = if probe.verdict.corridor {
+            Duration::ZERO
+        } else {
+            lasts
+        };
+        let Some((child, stat)) = self.keep_probed(view, seen, &name, probe)? else {
+            return Ok(None);
+        };
+        let full = tell(&self.entry(&child, &stat, lasts));
+        if full {
+            self.nodes.forget(child.node.ino, 1);
+        }
+        Ok(Some(full))
+    }
+
+    /// Tells whether the files behind a directory may be asked for with the credentials of its backing. To know it once
+    /// saves assuming them for each file.
+    fn is_searchable(&self, seen: &Seen) -> Result<bool> {
+        let credentials = seen.folder.backing.credentials();
+        if matches!(credentials, Credentials::Daemon) {
+            return Ok(true);
+        }
+        let path = self.fd(seen)?;
+        let _as = credentials.assume()?;
+        Ok(backing::may_search(&path)?)
     }
 
     /// The names that a directory shows to the subject now.
@@ -183,11 +251,12 @@ impl FileSystem {
             let _as = folder.backing.credentials().assume()?;
             DirStream::open(&path)?
         };
-        // Without lines below the root, no name can differ from its directory.
-        let uniform = folder.tree.uniform();
         while let Some(entry) = stream.next()? {
             let Ok(name) = Name::new(entry.name) else { continue };
-            if !uniform && !self.still_shown(seen, name.as_bytes())? {
+            let by_name = folder.tree.step(seen.cursor, name.as_bytes());
+            // What no line has to do with is shown as its directory is.
+            let concerned = folder.tree.has_lines(by_name) || needs_handle(folder, by_name, entry.ino);
+            if concerned && !folder.tree.uniform() && !self.still_shown(seen, &name)? {
                 continue;
             }
             let ino = Ino::of(folder.policy.id, entry.ino).unwrap_or(Ino(entry.ino));
@@ -220,113 +289,19 @@ impl FileSystem {
         Ok(())
     }
 
-    fn still_shown(&self, seen: &Seen, name: &[u8]) -> Result<bool> {
-        let name = parse_name(name)?;
-        let probe = self.probe(seen, &name)?;
+    fn still_shown(&self, seen: &Seen, name: &Name) -> Result<bool> {
+        let probe = self.probe(seen, name)?;
         Ok(probe.there.is_some() && shows(seen, &probe.verdict, probe.cursor))
-    }
-
-    fn tell_top(
-        &self, view: &View, directory: &OpenDirectory, offset: u64, plus: bool, sink: &mut dyn Sink,
-    ) -> Result<()> {
-        let mut listing = directory.listing.lock();
-        if offset == 0 || !listing.filled {
-            *listing = self.list_top(view);
-        }
-        for (next, listed) in (1..)
-            .zip(&listing.entries)
-            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
-        {
-            let dots = &*listed.name == b"." || &*listed.name == b"..";
-            let full = if dots {
-                let entry = Entry {
-                    attr: self.top_attr(),
-                    generation: 0,
-                };
-                if plus {
-                    sink.entry(listed, &entry, next)
-                } else {
-                    sink.name(listed, next)
-                }
-            } else {
-                let Some((entry, folder, _)) = view.top_entry(&listed.name) else {
-                    continue;
-                };
-                // A folder whose backing is lost keeps its name: looking into it says what is wrong.
-                match plus.then(|| self.keep_top_entry(view, entry, folder)) {
-                    Some(Ok((seen, stat))) => {
-                        let full = sink.entry(listed, &self.entry(&seen, &stat), next);
-                        if full {
-                            self.nodes.forget(seen.node.ino, 1);
-                        }
-                        full
-                    }
-                    Some(Err(Error::Lost)) => sink.entry(listed, &lost(listed.ino), next),
-                    Some(Err(_)) => continue,
-                    None => sink.name(listed, next),
-                }
-            };
-            if full {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn list_top(&self, view: &View) -> Listing {
-        let mut entries = vec![
-            Listed {
-                name: (*b".").into(),
-                ino: Ino::TOP,
-                kind: FileKind::Directory,
-            },
-            Listed {
-                name: (*b"..").into(),
-                ino: Ino::TOP,
-                kind: FileKind::Directory,
-            },
-        ];
-        for (entry, folder, _) in view.top() {
-            // A granted path that is not there has nothing to show.
-            let (ino, kind) = match self.keep_top_entry(view, entry, folder) {
-                Ok((seen, stat)) => {
-                    self.nodes.forget(seen.node.ino, 1);
-                    if !seen.verdict.sees() {
-                        continue;
-                    }
-                    (seen.node.ino, stat.kind)
-                }
-                Err(Error::Lost) => (
-                    Ino::of(entry.folder, NO_INODE).unwrap_or(Ino::TOP),
-                    FileKind::Directory,
-                ),
-                Err(_) => continue,
-            };
-            entries.push(Listed {
-                name: entry.name.clone(),
-                ino,
-                kind,
-            });
-        }
-        Listing {
-            entries,
-            filled: true,
-            generation: view.generation,
-        }
     }
 }
 
-/// The inode number that no file has: of a folder whose backing is lost.
-const NO_INODE: u64 = 0;
-
-/// What stands for a folder whose backing is lost: every look-up of it answers EIO.
-fn lost(ino: Ino) -> Entry {
+/// What stands for something that has a name and of which nothing is told: no node, and no lookup either
+/// (`fuse_direntplus_link` of the kernel).
+fn name_alone() -> Entry {
     Entry {
-        attr: Attr {
-            mode: 0,
-            ..constant(ino)
-        },
+        attr: constant(Ino(0)),
         generation: 0,
+        name_lasts: Duration::ZERO,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::vfs::attr::Entry;
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{FileSystem, Target};
 use crate::vfs::ids::Ino;
+use crate::vfs::paths::path_below;
 
 impl FileSystem {
     /// Gives a file another name in the same folder.
@@ -28,13 +29,11 @@ impl FileSystem {
             let places = &parent.folder.policy.places;
             let same_folder = source.node.folder == parent.node.folder;
             let same_zone = same_folder
-                && match (
-                    source.path(),
-                    parent.path().and_then(|path| path.join(name.as_bytes()).ok()),
-                ) {
-                    (Some(from), Some(to)) => places.zone(&from) == places.zone(&to),
-                    _ => false,
-                };
+                && (places.is_plain()
+                    || match (source.path(), path_below(&parent, &name)) {
+                        (Some(from), Some(to)) => places.zone(&from) == places.zone(&to),
+                        _ => false,
+                    });
             self.authorize(&Operation::Link {
                 source: source.verdict,
                 parent: parent.verdict,
@@ -42,11 +41,13 @@ impl FileSystem {
                 occupied: probe.there.is_some(),
                 same_zone,
             })?;
+            let _changing = self.changing(&parent.node);
             {
                 let (file, directory) = (self.fd(&source)?, self.fd(&parent)?);
                 let _as = parent.folder.backing.credentials().assume()?;
                 backing::link(file.as_fd(), directory.as_fd(), &name)?;
             }
+            self.touched(&source.node);
             Ok(self.made(view, &parent, &name)?.1)
         })
     }

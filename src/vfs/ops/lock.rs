@@ -9,7 +9,9 @@ use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen};
 use crate::vfs::handles::OpenFile;
 use crate::vfs::ids::{Fh, LockOwner};
-use crate::vfs::locks::on_node;
+use crate::vfs::locks::Claim;
+use crate::vfs::node::Node;
+use crate::vfs::shared::Shared;
 
 impl FileSystem {
     /// The lock that stands in the way of one, if any.
@@ -19,13 +21,17 @@ impl FileSystem {
     pub fn getlk(&self, fh: Fh, owner: LockOwner, lock: Lock) -> Result<Option<Lock>> {
         let (seen, file) = self.judge_lock(fh, lock)?;
         let fd = self.fd(&seen)?;
-        file.node.locks.test(owner, lock, || open_for(&seen, &fd, lock))
+        let test = || file.node.locks.test(owner, lock, || open_for(&seen, &fd, lock));
+        match test()? {
+            Some(_) if self.shared.release_closed_locks(&file.node) => test(),
+            found => Ok(found),
+        }
     }
 
     /// Takes, changes or gives back a lock. With `wait` it is `done` that gets the outcome, at once or later, in
     /// another thread.
     pub fn setlk(
-        &self, caller: Caller, fh: Fh, owner: LockOwner, lock: Lock, wait: bool,
+        &self, caller: Caller, fh: Fh, claim: Claim, lock: Lock, wait: bool,
         done: impl FnOnce(Result<()>) + Send + 'static,
     ) {
         let (seen, file, fd) = match self.judge_lock(fh, lock) {
@@ -35,16 +41,33 @@ impl FileSystem {
             },
             Err(error) => return done(Err(error)),
         };
-        let outcome = file.node.locks.set(owner, lock, || open_for(&seen, &fd, lock));
+        if lock.kind != LockKind::Unlock {
+            file.locked_by(claim.owner);
+        }
+        let node = Arc::clone(&file.node);
+        let attempt = move || node.locks.set(claim, lock, || open_for(&seen, &fd, lock));
+        let mut outcome = attempt();
+        // Who closed the file without a word has no locks any more, even if they are still there.
+        let ending = matches!(outcome, Err(Error::Locked)) && self.shared.release_closed_locks(&file.node);
+        if ending {
+            outcome = attempt();
+        }
         if lock.kind != LockKind::Write {
             // Others may have what was given back, or what was a write lock before.
             self.waiters.wake();
         }
         match outcome {
-            Err(Error::Locked) if wait => {
-                let node = Arc::clone(&file.node);
-                let attempt = on_node(node, owner, lock, move || open_for(&seen, &fd, lock));
-                self.waiters.wait(caller.pid, attempt, done);
+            Err(Error::Locked) if wait || ending => {
+                let (shared, node) = (Arc::clone(&self.shared), Arc::clone(&file.node));
+                let mut tries = 0_u32;
+                let attempt = move || {
+                    tries = tries.wrapping_add(1);
+                    if tries.is_multiple_of(LOOKS) {
+                        shared.release_closed_locks(&node);
+                    }
+                    attempt()
+                };
+                self.waiters.wait(caller.pid, wait, attempt, done);
             }
             outcome => done(outcome),
         }
@@ -63,6 +86,24 @@ impl FileSystem {
             Ok(seen)
         })?;
         Ok((seen, file))
+    }
+}
+
+/// How often one who waits tries before it is looked again whether the holder has closed the file.
+const LOOKS: u32 = 20;
+
+impl Shared {
+    /// Ends the locks on a file, in all mounts, of processes that have closed it; tells whether there are such.
+    fn release_closed_locks(&self, node: &Node) -> bool {
+        let mut any = false;
+        for mount in self.mounts() {
+            mount.nodes.each_of(node.ino.family(), |node| {
+                any |= node
+                    .locks
+                    .release_closed(|process| backing::has_open(process, node.ino.0));
+            });
+        }
+        any
     }
 }
 

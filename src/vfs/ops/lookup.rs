@@ -28,7 +28,9 @@ impl FileSystem {
 
     /// Takes back what lookups told the kernel.
     pub fn forget(&self, ino: Ino, lookups: u64) {
-        self.nodes.forget(ino, lookups);
+        if self.nodes.takes_back(ino, lookups) {
+            self.shared.descriptors.forgotten();
+        }
     }
 
     fn lookup_in_top(&self, view: &View, name: &Name) -> Result<Entry> {
@@ -37,13 +39,16 @@ impl FileSystem {
             .as_ref()
             .map(|(_, folder, cursor)| folder.tree.verdict(*cursor))
             .unwrap_or_default();
-        self.authorize(&Operation::Look(verdict))?;
+        let lasts = self.top_lasts();
+        self.authorize(&Operation::Look(verdict))
+            .map_err(|error| error.lasting(lasts))?;
         let (entry, folder, _) = found.ok_or(Refusal::NotFound)?;
         let (seen, stat) = self.keep_top_entry(view, entry, folder)?;
         if !seen.verdict.sees() {
             return Err(Refusal::NotFound.into());
         }
-        Ok(self.entry(&seen, &stat))
+        let lasts = self.top_entry_lasts(&seen);
+        Ok(self.entry(&seen, &stat, lasts))
     }
 
     /// Makes the node of what the top directory shows.
@@ -64,7 +69,7 @@ impl FileSystem {
                 self.granted(folder, place.id, &opened.object)?,
             ),
         };
-        let verdict = verdict_of(folder, cursor, Some(&opened.fd));
+        let verdict = verdict_of(folder, cursor, opened.fd.as_deref());
         let node = self.keep_at(view, folder, opened, position, cursor);
         Ok((
             Seen {
@@ -85,15 +90,17 @@ impl FileSystem {
         };
         let probe = self.probe(&parent, name)?;
         let leads = parent.folder.tree.leads(probe.cursor);
+        let lasts = self.name_lasts(&parent, &probe.verdict);
         self.authorize(&Operation::LookUp {
             parent: parent.verdict,
             entry: probe.verdict,
             leads,
-        })?;
+        })
+        .map_err(|error| error.lasting(lasts))?;
         let (seen, stat) = self
             .keep_probed(view, &parent, name, probe)?
-            .ok_or(Refusal::NotFound)?;
-        Ok(self.entry(&seen, &stat))
+            .ok_or(Error::Missing(lasts))?;
+        Ok(self.entry(&seen, &stat, lasts))
     }
 
     /// Makes the node of a probe that was judged; `None` if nothing is there.

@@ -14,10 +14,12 @@ mod open;
 mod remove;
 mod rename;
 mod space;
+mod top;
 mod xattr;
 
 pub use attributes::{AccessMask, SetAttr};
 pub use data::Whence;
-pub use directory::Sink;
+pub use directory::{OpenedDirectory, Sink};
+pub use open::{Opening, Route};
 pub use rename::RenameFlags;
 pub use xattr::SetXattr;

@@ -6,7 +6,8 @@ use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right};
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::path_below;
+use crate::vfs::locate::Probe;
+use crate::vfs::paths::path_below;
 
 impl FileSystem {
     /// Removes a name that is not a directory's.
@@ -50,11 +51,14 @@ impl FileSystem {
                 entry: probe.verdict,
                 below,
             })?;
-            self.remove_judged(&parent, &name, directory)
+            self.remove_judged(&parent, &name, &probe, directory)
         })
     }
 
-    fn remove_judged(&self, parent: &Seen, name: &backing::Name, directory: bool) -> Result<()> {
+    fn remove_judged(
+        &self, parent: &Seen, name: &backing::Name, probe: &Probe, directory: bool,
+    ) -> Result<()> {
+        let _changing = self.changing(&parent.node);
         {
             let fd = self.fd(parent)?;
             let _as = parent.folder.backing.credentials().assume()?;
@@ -64,9 +68,11 @@ impl FileSystem {
                 backing::unlink(&fd, name)?;
             }
         }
+        self.touched_inode(parent, probe);
         // What is made there again is not what the line was made for: the line raises nothing from now on.
         let places = &parent.folder.policy.places;
-        if let Some(place) = path_below(parent, name).and_then(|path| places.find(&path))
+        if places.may_be_called(name.as_bytes())
+            && let Some(place) = path_below(parent, name).and_then(|path| places.find(&path))
             && (place.kind == PlaceKind::Directory) == directory
         {
             self.shared

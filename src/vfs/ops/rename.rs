@@ -1,13 +1,16 @@
 //! rename.
 
+use std::sync::Arc;
+
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind, Name};
-use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right, Standing};
+use crate::policy::{Operation, Place, PlaceChange, PlaceKind, Refusal, Right, Standing};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
-use crate::vfs::locate::{Probe, path_below};
+use crate::vfs::locate::Probe;
 use crate::vfs::node::{Opened, Position};
+use crate::vfs::paths::path_below;
 use crate::vfs::view::View;
 
 /// The flags of `renameat2(2)`.
@@ -39,7 +42,11 @@ impl FileSystem {
                 }
             };
             let parent = self.verify(view, parent)?;
-            let new_parent = self.verify(view, new_parent)?;
+            let new_parent = if Arc::ptr_eq(&new_parent.node, &parent.node) {
+                parent.clone()
+            } else {
+                self.verify(view, new_parent)?
+            };
             let entry = self.probe(&parent, &name)?;
             let Some(kind) = entry.kind() else {
                 let leads = parent.folder.tree.leads(entry.cursor);
@@ -81,9 +88,17 @@ impl FileSystem {
         &self, parent: &Seen, name: &Name, entry: &Probe, new_parent: &Seen, new_name: &Name, target: &Probe,
         flags: RenameFlags,
     ) -> Result<()> {
-        // Who leaves a name with a line is remembered before he leaves.
+        // Who leaves a name with a line is remembered before he leaves, and who comes to one is known by then.
+        if file_line(parent, name).is_some() || file_line(new_parent, new_name).is_some() {
+            for (parent, name, probe) in [(parent, name, entry), (new_parent, new_name, target)] {
+                if let Some(there) = &probe.there {
+                    self.handle_at(parent, name, &there.object)?;
+                }
+            }
+        }
         self.note_bearer(parent, name, entry);
         self.note_bearer(new_parent, new_name, target);
+        let _changing = (self.changing(&parent.node), self.changing(&new_parent.node));
         {
             let (from, to) = (self.fd(parent)?, self.fd(new_parent)?);
             let _as = parent.folder.backing.credentials().assume()?;
@@ -99,6 +114,8 @@ impl FileSystem {
             self.note_bearer(parent, name, target);
         }
         self.note_bearer(new_parent, new_name, entry);
+        self.touched_inode(parent, entry);
+        self.touched_inode(parent, target);
         Ok(())
     }
 
@@ -108,15 +125,11 @@ impl FileSystem {
             return;
         };
         for node in self.nodes.of_inode(parent.node.folder, object) {
-            let was_here = matches!(
-                node.position(),
-                Position::Under { parent: at, name: called } if at.ino == parent.node.ino && *called == *name.as_bytes()
-            );
-            if was_here {
-                let parent = std::sync::Arc::clone(&new_parent.node);
+            if node.is_called(&parent.node, name) {
+                let parent = Arc::clone(&new_parent.node);
                 node.moved(Position::Under {
                     parent,
-                    name: new_name.as_bytes().into(),
+                    name: new_name.into(),
                 });
             }
         }
@@ -128,27 +141,26 @@ impl FileSystem {
             let _: Error = self.moved(&parent.folder, &from, &to);
         }
         // What lies below the directory was judged by its old place.
-        self.shared.renew();
+        self.shared.renew(parent.folder.policy.id);
     }
 
-    /// Remembers which inode bears the name of a line, whoever the line is for.
+    /// Remembers which inode bears the name of a line, whoever the line is for: that of the probe, which has the
+    /// name now.
     pub(super) fn note_bearer(&self, parent: &Seen, name: &Name, probe: &Probe) {
-        let places = &parent.folder.policy.places;
-        if places.is_plain() {
-            return;
-        }
-        let handle = probe
-            .there
-            .as_ref()
-            .and_then(|opened| opened.object.handle.as_ref());
-        let place = path_below(parent, name).and_then(|path| places.find(&path));
-        let (Some(handle), Some(place)) = (handle, place) else {
+        let (Some(there), Some(place)) = (&probe.there, file_line(parent, name)) else {
             return;
         };
-        if place.kind == PlaceKind::File && probe.kind() != Some(FileKind::Directory) {
-            let change = PlaceChange::Observed(handle.as_bytes().into());
-            self.shared
-                .change_places(parent.folder.policy.id, &[(place.id, change)]);
+        if there.object.kind == FileKind::Directory {
+            return;
+        }
+        match self.handle_at(parent, name, &there.object) {
+            Ok(Some(handle)) => {
+                let change = PlaceChange::Observed(handle.as_bytes().into());
+                self.shared
+                    .change_places(parent.folder.policy.id, &[(place.id, change)]);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, ?name, "who bears the name of a line is not known"),
         }
     }
 
@@ -172,4 +184,15 @@ impl FileSystem {
             .rename_folder(self.options.viewer.account, entry.folder, new)?;
         Ok(())
     }
+}
+
+/// The place of a line on a name, made for a file.
+fn file_line<'a>(parent: &'a Seen, name: &Name) -> Option<&'a Place> {
+    let places = &parent.folder.policy.places;
+    if !places.may_be_called(name.as_bytes()) {
+        return None;
+    }
+    places
+        .find(&path_below(parent, name)?)
+        .filter(|place| place.kind == PlaceKind::File)
 }

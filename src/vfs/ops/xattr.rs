@@ -38,13 +38,9 @@ impl FileSystem {
             })?;
             let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            Ok(backing::set_xattr(
-                fd.as_fd(),
-                name,
-                value,
-                flags.create,
-                flags.replace,
-            )?)
+            backing::set_xattr(fd.as_fd(), name, value, flags.create, flags.replace)?;
+            self.touched(&seen.node);
+            Ok(())
         })
     }
 
@@ -64,7 +60,9 @@ impl FileSystem {
             })?;
             let fd = self.fd(&seen)?;
             let _as = seen.folder.backing.credentials().assume()?;
-            Ok(backing::remove_xattr(fd.as_fd(), name)?)
+            backing::remove_xattr(fd.as_fd(), name)?;
+            self.touched(&seen.node);
+            Ok(())
         })
     }
 

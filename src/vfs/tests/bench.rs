@@ -1,6 +1,7 @@
 //! A file system over a scratch directory, with one folder that one subject has at a level of the test's choice.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::policy::{
 };
 use crate::vfs::filesystem::{Caller, FileSystem, Options};
 use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::kernel::NoPassthrough;
 use crate::vfs::view::Viewer;
 use crate::vfs::{Backing, Custody, Shared, Steward};
 
@@ -59,14 +61,23 @@ impl Steward for Agreeable {
 
 impl Bench {
     pub(in crate::vfs) fn new() -> Self {
+        Self::of(Custody::Managed)
+    }
+
+    /// Likewise, of a directory that somebody else reaches too; nothing in it is his.
+    pub(super) fn of(custody: Custody) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let inside = |name: &str| -> PathBuf { scratch.path().join(name) };
         std::fs::write(inside("file"), "content").unwrap();
         std::fs::write(inside("other"), "content").unwrap();
         std::fs::create_dir(inside("sub")).unwrap();
         std::os::unix::fs::symlink("file", inside("link")).unwrap();
+        std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for file in ["file", "other"] {
+            std::fs::set_permissions(inside(file), PermissionsExt::from_mode(0o666)).unwrap();
+        }
         let root = backing::open_root(scratch.path()).unwrap();
-        let backing = Arc::new(Backing::new(root, Custody::Managed).unwrap());
+        let backing = Arc::new(Backing::new(root, custody).unwrap());
         let shared = Shared::new(Arc::new(Agreeable), 64);
         publish(&shared, &backing, Level::Full, Vec::new());
         let filesystem = mount(&shared, SUBJECT);
@@ -81,9 +92,9 @@ impl Bench {
             folder,
             file,
             link,
-            opened: filesystem.open(file, libc::O_RDWR).unwrap(),
-            other_opened: filesystem.open(other, libc::O_RDWR).unwrap(),
-            listed: filesystem.opendir(folder).unwrap(),
+            opened: filesystem.open(file, libc::O_RDWR, &NoPassthrough).unwrap().fh,
+            other_opened: filesystem.open(other, libc::O_RDWR, &NoPassthrough).unwrap().fh,
+            listed: filesystem.opendir(folder).unwrap().fh,
             filesystem,
             shared,
             backing,
@@ -155,6 +166,8 @@ fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
         own: None,
         default_permissions: false,
         subject_ids: IDS,
+        strict: false,
+        read_only: false,
     };
     FileSystem::new(shared, options)
 }
@@ -203,6 +216,7 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rules: Vec<(Pl
         owner: OWNER,
         name: "tests".into(),
         inheritance: Inheritance::Override,
+        strict: false,
         places,
         lines: HashMap::from([(principal, lines.into())]),
     };

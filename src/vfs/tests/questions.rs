@@ -8,10 +8,17 @@ use crate::vfs::authorize::take_asked;
 use crate::vfs::error::Result;
 use crate::vfs::handles::Listed;
 use crate::vfs::ids::{Ino, LockOwner};
+use crate::vfs::kernel::NoPassthrough;
+use crate::vfs::locks::Claim;
 use crate::vfs::ops::{AccessMask, RenameFlags, SetAttr, SetXattr, Sink, Whence};
 
 /// What needs no right, for it takes nothing and tells nothing.
 const UNASKED: [&str; 4] = ["forget", "flush", "release", "releasedir"];
+
+const CLAIM: Claim = Claim {
+    owner: LockOwner(1),
+    process: 0,
+};
 
 type Call = fn(&Bench) -> Result<()>;
 
@@ -24,12 +31,12 @@ const CALLS: &[(&str, Call)] = &[
     ("create", |b| {
         let flags = libc::O_RDWR | libc::O_EXCL;
         b.filesystem
-            .create(CALLER, b.folder, b"new", 0o644, flags)
+            .create(CALLER, b.folder, b"new", 0o644, flags, &NoPassthrough)
             .map(drop)
     }),
     ("create", |b| {
         b.filesystem
-            .create(CALLER, b.folder, b"file", 0o644, libc::O_RDWR)
+            .create(CALLER, b.folder, b"file", 0o644, libc::O_RDWR, &NoPassthrough)
             .map(drop)
     }),
     ("mknod", |b| {
@@ -53,8 +60,12 @@ const CALLS: &[(&str, Call)] = &[
     ("rename", |b| {
         rename(b, b"nothing", b"other", RenameFlags::default())
     }),
-    ("open", |b| b.filesystem.open(b.file, libc::O_RDONLY).map(drop)),
-    ("read", |b| b.filesystem.read(b.opened, 0, 10).map(drop)),
+    ("open", |b| {
+        b.filesystem
+            .open(b.file, libc::O_RDONLY, &NoPassthrough)
+            .map(drop)
+    }),
+    ("read", |b| b.filesystem.read(b.file, b.opened, 0, 10).map(drop)),
     ("write", |b| b.filesystem.write(b.opened, 0, b"x", 0).map(drop)),
     ("fsync", |b| b.filesystem.fsync(b.opened, false)),
     ("lseek", |b| {
@@ -102,7 +113,7 @@ const CALLS_AT_TOP: &[(&str, Call)] = &[
     ("create", |b| {
         let flags = libc::O_RDWR | libc::O_EXCL;
         b.filesystem
-            .create(CALLER, Ino::TOP, b"new", 0o644, flags)
+            .create(CALLER, Ino::TOP, b"new", 0o644, flags, &NoPassthrough)
             .map(drop)
     }),
     ("mkdir", |b| {
@@ -235,6 +246,6 @@ fn set_lock(bench: &Bench, kind: LockKind) -> Result<()> {
     let done = move |outcome| answer.send(outcome).unwrap();
     bench
         .filesystem
-        .setlk(CALLER, bench.opened, LockOwner(1), lock(kind), false, done);
+        .setlk(CALLER, bench.opened, CLAIM, lock(kind), false, done);
     wait.recv().unwrap()
 }

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each test program uses what it needs")]
 
+pub mod hand;
 pub mod users;
 pub mod world;
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub use users::{BOB, CARA, DAN, OLGA, ROOT, STAFF, User};
 pub use world::World;
@@ -22,6 +24,35 @@ pub fn word<T>(outcome: Result<T, impl Into<io::Error>>) -> String {
                 nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0))
             )
         }
+    }
+}
+
+/// How long what happens behind the daemon's back may take to be seen on a machine that has much else to do; 50 ms
+/// is what is promised of one that has not.
+pub const SOON: Duration = Duration::from_secs(2);
+
+/// Waits until an answer is as expected, for a change that was made behind the daemon's back.
+#[track_caller]
+pub fn soon<T: PartialEq<E> + std::fmt::Debug, E: std::fmt::Debug>(answer: impl FnMut() -> T, expected: E) {
+    within(SOON, answer, expected);
+}
+
+/// Waits until an answer is as expected, which it has to be after that long.
+#[track_caller]
+pub fn within<T: PartialEq<E> + std::fmt::Debug, E: std::fmt::Debug>(
+    patience: Duration, mut answer: impl FnMut() -> T, expected: E,
+) {
+    let deadline = Instant::now() + patience;
+    loop {
+        let told = answer();
+        if told == expected {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{told:?} is told, and {expected:?} is not seen"
+        );
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -1,0 +1,107 @@
+//! What is told to the kernel through `/dev/fuse` of the daemon's own accord and fuser has no call for.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::sys;
+
+/// `FUSE_NOTIFY_INC_EPOCH` (`linux/fuse.h`, ABI 7.44, Linux 6.16).
+const INC_EPOCH: i32 = 8;
+/// `FUSE_NOTIFY_INVAL_INODE`
+const INVAL_INODE: i32 = 2;
+/// The size of `struct fuse_out_header`.
+const HEADER: usize = 16;
+
+/// Lets the kernel look up every name of a FUSE mount anew when it is next used (`FUSE_NOTIFY_INC_EPOCH`, Linux
+/// 6.16). `device` is the `/dev/fuse` descriptor of the mount. It waits for no request and takes the same time
+/// however much is cached; attributes and pages of inodes that are held open are not dropped by it.
+///
+/// # Errors
+/// EINVAL where the kernel does not have it; EPERM if nothing is mounted on the descriptor; ENODEV or ENOTCONN if
+/// the mount has ended; those of `write(2)`.
+pub fn notify_epoch(device: BorrowedFd<'_>) -> io::Result<()> {
+    let mut message = [0; HEADER];
+    // len, error (which is the code where `unique` is 0), unique
+    message[..4].copy_from_slice(&(HEADER as u32).to_ne_bytes());
+    message[4..8].copy_from_slice(&INC_EPOCH.to_ne_bytes());
+    // The kernel takes a message whole or not at all.
+    nix::unistd::write(device, &message)?;
+    Ok(())
+}
+
+/// Lets the kernel ask again for the attributes of an inode of a FUSE mount before it uses them, and with `pages` drop
+/// what it keeps of its content, or of a directory's listing (`FUSE_NOTIFY_INVAL_INODE`). Tells whether the kernel
+/// knew the inode: if not, it may hear of it from an answer that is on its way. With `pages` it waits for reads of the
+/// inode that are under way; answers to other requests that were made before it do not bring back what it dropped
+/// (`fuse_inode.attr_version`).
+///
+/// # Errors
+/// EPERM if nothing is mounted on the descriptor; those of `write(2)`.
+pub fn notify_inode(device: BorrowedFd<'_>, inode: u64, pages: bool) -> io::Result<bool> {
+    let offset: i64 = if pages { 0 } else { -1 };
+    let mut message = [0; HEADER + 24];
+    message[..4].copy_from_slice(&((HEADER + 24) as u32).to_ne_bytes());
+    message[4..8].copy_from_slice(&INVAL_INODE.to_ne_bytes());
+    // struct fuse_notify_inval_inode_out: ino, off, len; a length of 0 means all that follows.
+    message[16..24].copy_from_slice(&inode.to_ne_bytes());
+    message[24..32].copy_from_slice(&offset.to_ne_bytes());
+    match nix::unistd::write(device, &message) {
+        Ok(_) => Ok(true),
+        Err(nix::errno::Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends what the kernel reads and writes by itself (`FUSE_DEV_IOC_BACKING_CLOSE`, Linux 6.9); files that are open by
+/// it go on.
+///
+/// # Errors
+/// ENOENT for a number that is not open; those of `ioctl(2)`.
+pub fn close_backing(device: impl AsFd, id: u32) -> io::Result<()> {
+    sys::fuse_backing_close(device.as_fd(), id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backing::{FuseMountOptions, mount_fuse, open_root};
+
+    #[test]
+    fn the_kernel_takes_the_notification_or_says_that_it_has_none() {
+        let Ok(device) = std::fs::File::options().read(true).write(true).open("/dev/fuse") else {
+            return println!("SKIP: needs /dev/fuse");
+        };
+        let error = notify_epoch(device.as_fd()).unwrap_err();
+        assert_eq!(
+            error.raw_os_error(),
+            Some(libc::EPERM),
+            "nothing is mounted on it"
+        );
+        if !nix::unistd::geteuid().is_root() {
+            return println!("SKIP: needs root");
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let options = FuseMountOptions {
+            uid: 0,
+            gid: 0,
+            allow_other: false,
+            default_permissions: false,
+            read_only: false,
+        };
+        let at = open_root(scratch.path()).unwrap();
+        let (device, mounted) = mount_fuse(at.as_fd(), &options).unwrap();
+        let notified = notify_epoch(device.as_fd());
+        let known = [1, 77].map(|inode| notify_inode(device.as_fd(), inode, true).unwrap());
+        let attributes = [1, 77].map(|inode| notify_inode(device.as_fd(), inode, false).unwrap());
+        mounted.unmount(true).unwrap();
+        assert_eq!(
+            (known, attributes),
+            ([true, false], [true, false]),
+            "of the top directory"
+        );
+        match notified {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "a kernel before 6.16"),
+        }
+    }
+}

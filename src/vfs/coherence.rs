@@ -1,0 +1,220 @@
+//! What the kernel may keep of what it is told, and how it is told what is no longer so.
+//!
+//! Names are kept as long as no other mount changes their directory ([`super::leases`]), attributes as long as nobody
+//! writes the file through another node ([`super::writers`]). A change through a mount is told to all others before
+//! the call returns, by notifications that never wait: with one that does, two mounts could wait for each other.
+
+use std::time::Duration;
+
+use super::filesystem::{FileSystem, Seen};
+use super::ids::Ino;
+use super::kernel::Features;
+use super::leases::Begun;
+use super::locate::Probe;
+use super::node::{Node, Position};
+use super::view::FolderView;
+use crate::policy::{Right, Verdict};
+
+/// For as long as nothing else is said.
+pub(super) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where changes behind the daemon's back are not noticed.
+const UNWATCHED: Duration = Duration::from_secs(1);
+
+/// A change in a directory that is under way. While it lives, no other mount keeps a name of the directory.
+#[must_use]
+pub(super) struct Changing<'a> {
+    filesystem: &'a FileSystem,
+    directory: Ino,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.filesystem.shared.leases.end(self.directory);
+    }
+}
+
+impl FileSystem {
+    /// What the kernel of this mount can do.
+    pub(super) fn features(&self) -> Features {
+        self.features.get().copied().unwrap_or_default()
+    }
+
+    /// Tells whether data may bypass the daemon.
+    pub(super) fn has_passthrough(&self) -> bool {
+        self.features().passthrough && !self.options.strict && !self.options.read_only
+    }
+
+    /// Tells whether the kernel may open the files of this mount by itself, if it can.
+    pub(super) fn opens_itself(&self, possible: bool) -> bool {
+        possible && self.options.read_only && !self.options.strict
+    }
+
+    /// Begins to change names in a directory: to be called before the backing is touched, and kept until it was.
+    pub(super) fn changing(&self, directory: &Node) -> Changing<'_> {
+        let number = directory.ino.family();
+        let leases = &self.shared.leases;
+        if let Begun::TellOthers(round) = leases.begin(number, self.id) {
+            self.others(|mount| mount.forget_directory(number));
+            leases.told(number, round);
+        }
+        Changing {
+            filesystem: self,
+            directory: number,
+        }
+    }
+
+    /// Lets all others know of what became of the inode that had a name here.
+    pub(super) fn touched_inode(&self, directory: &Seen, probe: &Probe) {
+        let number = probe
+            .there
+            .as_ref()
+            .and_then(|opened| Ino::of(directory.folder.policy.id, opened.object.number));
+        // The kernel of this mount knows what it asked for, but not that other nodes are the same inode.
+        if let Some(number) = number {
+            self.drop_attributes_but(number, Some(number));
+            self.others(|mount| mount.drop_attributes_but(number, None));
+        }
+    }
+
+    /// Lets all others know that the attributes of an inode changed. To be called after the change.
+    pub(super) fn touched(&self, node: &Node) {
+        let number = node.ino.family();
+        self.drop_attributes_but(number, Some(node.ino));
+        self.others(|mount| mount.drop_attributes_but(number, None));
+    }
+
+    /// How long the kernel may keep a name of a directory, and what it leads to, or that it leads nowhere.
+    pub(super) fn name_lasts(&self, directory: &Seen, found: &Verdict) -> Duration {
+        // What is seen only as a way to something may go with that.
+        if found.corridor || !directory.verdict.rights.contains(Right::Read) {
+            return Duration::ZERO;
+        }
+        self.names_last(directory)
+    }
+
+    /// How long the kernel may keep a name of the top directory, or that it is not there: only the policy changes them.
+    pub(super) fn top_lasts(&self) -> Duration {
+        if self.features().epoch {
+            LONG
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Likewise with what it leads to: of a granted path the mount does not know the directories above, and is not told.
+    pub(super) fn top_entry_lasts(&self, entry: &Seen) -> Duration {
+        match entry.node.position() {
+            Position::Root if entry.verdict.rights.contains(Right::Read) => {
+                self.top_lasts().min(lasts(&entry.folder))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How long the kernel may keep the names of a directory that is read as a whole.
+    pub(super) fn names_last(&self, directory: &Seen) -> Duration {
+        let ino = directory.node.ino;
+        let kept = self.features().epoch
+            && ino.is_shared()
+            && !self.shared.leases.is_elsewhere(ino.family(), self.id);
+        if kept {
+            lasts(&directory.folder)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// How long the kernel may keep the attributes of a node.
+    pub(super) fn attributes_last(&self, seen: &Seen) -> Duration {
+        let ino = seen.node.ino;
+        let elsewhere = if seen.node.is_directory() {
+            !seen.verdict.rights.contains(Right::Read)
+                || self.shared.leases.is_elsewhere(ino.family(), self.id)
+        } else {
+            self.shared.writers.is_elsewhere(self.id, ino)
+        };
+        if elsewhere || !ino.is_shared() {
+            Duration::ZERO
+        } else {
+            lasts(&seen.folder)
+        }
+    }
+
+    /// Notes that a node is open for writing from now on: what is written shows in its own attributes alone.
+    pub(super) fn opened_for_writing(&self, node: &Node) {
+        if self.shared.writers.opened(self.id, node.ino) {
+            self.touched(node);
+        }
+    }
+
+    /// Takes back what [`FileSystem::opened_for_writing`] noted.
+    pub(super) fn closed_for_writing(&self, node: &Node) {
+        self.shared.writers.closed(self.id, node.ino);
+        // What was written through a mapping the kernel has not noted; nor do those that keep pages of their own.
+        if let Some(kernel) = self.kernel.get() {
+            kernel.drop_attributes(node.ino);
+        }
+        let number = node.ino.family();
+        for mount in self.shared.mounts() {
+            if mount.id != self.id && !mount.has_passthrough() {
+                self.shared.invalidator.drop_pages(mount, number);
+            }
+        }
+    }
+
+    /// Lets every name of this mount be looked up anew. Never waits.
+    pub(super) fn forget_names(&self) {
+        if let Some(kernel) = self.kernel.get().filter(|_| self.features().epoch) {
+            kernel.forget_names();
+        }
+    }
+
+    fn forget_directory(&self, number: Ino) {
+        let mut known = false;
+        let kernel = self.kernel.get();
+        self.nodes.each_of(number, |node| {
+            known = true;
+            if let Some(kernel) = kernel {
+                kernel.drop_attributes(node.ino);
+            }
+        });
+        if known {
+            self.forget_names();
+        }
+    }
+
+    /// Drops what the kernel keeps of an inode's content.
+    pub(super) fn drop_pages_of(&self, number: Ino) {
+        let Some(kernel) = self.kernel.get() else { return };
+        self.nodes.each_of(number, |node| {
+            kernel.drop_pages(node.ino);
+        });
+    }
+
+    fn drop_attributes_but(&self, number: Ino, but: Option<Ino>) {
+        let Some(kernel) = self.kernel.get() else { return };
+        self.nodes.each_of(number, |node| {
+            if Some(node.ino) != but {
+                kernel.drop_attributes(node.ino);
+            }
+        });
+    }
+
+    fn others(&self, tell: impl Fn(&Self)) {
+        for mount in self.shared.mounts() {
+            if mount.id != self.id {
+                tell(&mount);
+            }
+        }
+    }
+}
+
+/// How long anything of a folder may be kept: until the daemon says otherwise, where it learns of what others do.
+fn lasts(folder: &FolderView) -> Duration {
+    if folder.backing.is_watched() {
+        LONG
+    } else {
+        UNWATCHED
+    }
+}
