@@ -16,6 +16,8 @@ pub const DEVICE: &str = "/dev/cpu_dma_latency";
 /// Requests follow each other closely where the mean time from one to the next is shorter than this. With longer
 /// ones the waking is a small part of the whole.
 const CLOSELY: Duration = Duration::from_micros(200);
+/// Over less than this no mean is taken.
+const SPAN: Duration = Duration::from_millis(1);
 /// So long after the last of them it is let go.
 const AFTER: Duration = Duration::from_millis(5);
 
@@ -24,6 +26,8 @@ const AFTER: Duration = Duration::from_millis(5);
 pub(super) struct Latency {
     device: PathBuf,
     held: Option<File>,
+    /// The requests since the last mean was taken, and when that was.
+    requests: u64,
     before: Instant,
     /// Since when requests do not follow each other closely.
     apart: Instant,
@@ -37,6 +41,7 @@ impl Latency {
         Self {
             device: device.into(),
             held: None,
+            requests: 0,
             before: now,
             apart: now,
             close: false,
@@ -46,8 +51,13 @@ impl Latency {
 
     /// Takes note of how many requests there were since the last time, and holds or lets go.
     pub(super) fn see(&mut self, now: Instant, requests: u64, allowed: bool) {
-        let passed = now.duration_since(std::mem::replace(&mut self.before, now));
-        self.close = CLOSELY * u32::try_from(requests).unwrap_or(u32::MAX) > passed;
+        self.requests += requests;
+        let passed = now.duration_since(self.before);
+        if passed >= SPAN {
+            let requests = u32::try_from(self.requests).unwrap_or(u32::MAX);
+            self.close = CLOSELY.saturating_mul(requests) > passed;
+            (self.requests, self.before) = (0, now);
+        }
         if self.close {
             self.apart = now;
         }
@@ -121,6 +131,18 @@ mod tests {
         let (written, held) = hold_for(&[50, 40, 0, 20, 0, 1, 0, 0]);
         assert_eq!(written, [0; 4]);
         assert_eq!(held, [true, true, true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn two_at_the_same_moment_do_not_make_a_mean() {
+        let device = tempfile::NamedTempFile::new().unwrap();
+        let start = Instant::now();
+        let mut latency = Latency::new(device.path(), start);
+        for moment in 1..100 {
+            // Each of many mounts has a request of its own, and calls.
+            latency.see(start + TICK * moment / 20, moment.is_multiple_of(20).into(), true);
+            assert!(!latency.is_held(), "{moment}");
+        }
     }
 
     #[test]

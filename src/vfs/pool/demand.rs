@@ -29,7 +29,7 @@ pub(super) enum Advice {
 /// What was seen of a mount so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Demand {
-    last: Sample,
+    last: Option<Sample>,
     /// How often in succession a request was seen to wait.
     pressed: u32,
     /// How often in succession nothing had moved by then.
@@ -52,7 +52,7 @@ impl Demand {
     /// Begins to look.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            last: Sample::default(),
+            last: None,
             pressed: 0,
             stuck: 0,
             since: now,
@@ -62,9 +62,9 @@ impl Demand {
 
     /// Takes note of a moment. `room` tells whether a processor has nothing to do.
     pub(super) fn see(&mut self, now: Instant, sample: Sample, room: bool) -> Advice {
-        let last = std::mem::replace(&mut self.last, sample);
+        let last = self.last.replace(sample);
         self.peak = self.peak.max(sample.busy);
-        let moved = (last.begun, last.workers) != (sample.begun, sample.workers);
+        let moved = last.is_none_or(|last| (last.begun, last.workers) != (sample.begun, sample.workers));
         self.pressed = if sample.waiting { self.pressed + 1 } else { 0 };
         self.stuck = if sample.waiting && !moved {
             self.stuck + 1
@@ -94,7 +94,9 @@ impl Demand {
 
     /// How many requests were begun since the moment before, by workers that still exist.
     pub(super) fn progress(&self, sample: Sample) -> u64 {
-        sample.begun.saturating_sub(self.last.begun)
+        // The first moment tells nothing: it counts what was long ago.
+        self.last
+            .map_or(0, |last| sample.begun.saturating_sub(last.begun))
     }
 
     fn restart(&mut self, now: Instant, peak: usize) {
@@ -141,6 +143,15 @@ mod tests {
         let seen = advice(&[busy(2, 7); 12], false);
         assert_eq!(seen[..10], [Advice::Keep; 10]);
         assert_eq!(seen[10], Advice::Grow);
+    }
+
+    #[test]
+    fn what_was_before_the_first_moment_is_no_progress() {
+        let now = Instant::now();
+        let mut demand = Demand::new(now);
+        assert_eq!(demand.progress(busy(1, 1000)), 0);
+        demand.see(now, busy(1, 1000), true);
+        assert_eq!(demand.progress(busy(1, 1003)), 3);
     }
 
     #[test]
