@@ -45,7 +45,7 @@ fn root_cursor() -> crate::policy::Cursor {
 fn a_million_files_take_less_than_three_hundred_bytes_each_and_give_them_back() {
     let stat = backing::stat(std::fs::File::open("/").unwrap()).unwrap();
     let cursor = root_cursor();
-    let nodes = Nodes::default();
+    let nodes = Nodes::new(Arc::default());
     let keep = |number: u64, position| {
         let mut stat = stat;
         stat.ino = number;
