@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::backing::Backing;
 use super::behind::Behind;
+use super::census::Census;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
@@ -72,6 +73,7 @@ pub struct Shared {
     pub(super) writers: Writers,
     pub(super) invalidator: Invalidator,
     pub(super) behind: Behind,
+    pub(super) census: Arc<Census>,
     watcher: Watcher,
     /// Held while the watcher is told which backings there are.
     watching: Mutex<()>,
@@ -112,6 +114,7 @@ impl Shared {
             writers: Writers::default(),
             invalidator: Invalidator::start(),
             behind: Behind::start(shared),
+            census: Arc::default(),
             watcher: Watcher::start({
                 let shared = Weak::clone(shared);
                 Box::new(move |batch| {

@@ -54,7 +54,7 @@ fn root_cursor() -> Cursor {
 fn known_files_take_less_than_three_hundred_bytes_each_and_give_them_back() {
     let stat = backing::stat(std::fs::File::open("/").unwrap()).unwrap();
     let cursor = root_cursor();
-    let nodes = Nodes::default();
+    let nodes = Nodes::new(Arc::default());
     let keep = |number: u64, position| {
         let mut stat = stat;
         stat.ino = number;
