@@ -139,7 +139,8 @@ impl FileSystem {
         } else {
             self.shared.writers.is_elsewhere(self.id, ino)
         };
-        if elsewhere || !ino.is_shared() {
+        // Where names are not kept each walk asks anyway, and nothing has to be told when the policy changes.
+        if elsewhere || !ino.is_shared() || !self.features().epoch {
             Duration::ZERO
         } else {
             lasts(&seen.folder)

@@ -23,6 +23,7 @@ const VERSION: [u32; 2] = [7, 31];
 /// Serves requests until the worker is sent away or the mount ends.
 pub(super) fn serve(seat: &Arc<Seat>) {
     let ended = start(seat).and_then(fuser::Session::run);
+    seat.hand_on();
     match ended {
         Err(error) if seat.state() != Seat::LEAVING => tracing::warn!(%error, "a worker ended"),
         _ => {}

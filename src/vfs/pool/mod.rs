@@ -24,7 +24,7 @@ use self::demand::Sample;
 use self::pace::Pacer;
 pub(super) use self::pace::Pacing;
 use super::filesystem::FileSystem;
-use crate::backing::{self, Slot, ThreadId};
+use crate::backing::{self, Slot, ThreadId, Unreadable};
 
 /// How long a worker waits awake where nothing else keeps the processors awake. Longer is rarely rewarded.
 const LINGER: Duration = Duration::from_micros(50);
@@ -81,12 +81,12 @@ impl Pool {
     }
 
     /// Sends so many workers away, of those that serve nothing just now.
-    fn shrink(&self, by: usize, unreadable: &OwnedFd) {
+    fn shrink(&self, by: usize) {
         let seats: Vec<_> = self.seats.lock().iter().filter_map(Weak::upgrade).collect();
         seats
             .iter()
             .rev()
-            .filter(|seat| seat.send_away(unreadable))
+            .filter(|seat| seat.send_away())
             .take(by)
             .for_each(drop);
     }
@@ -130,6 +130,7 @@ impl Pool {
             turn: Mutex::new(()),
             slot: OnceLock::new(),
             thread: OnceLock::new(),
+            unreadable: Mutex::default(),
             pool: Arc::clone(self),
         });
         self.seats.lock().push(Arc::downgrade(&seat));
@@ -149,6 +150,8 @@ pub(super) struct Seat {
     /// Where its session reads; none for the first worker.
     slot: OnceLock<Slot>,
     thread: OnceLock<ThreadId>,
+    /// What it reads from in vain while it leaves.
+    unreadable: Mutex<Option<Unreadable>>,
     pool: Arc<Pool>,
 }
 
@@ -202,6 +205,7 @@ impl Seat {
         }
         if state == Self::NEW || state == Self::LEAVING {
             self.read_from(&self.pool.device);
+            self.hand_on();
         }
         let greeting = state == Self::NEW;
         let count = word - state + if greeting { 0 } else { Self::ONE };
@@ -210,8 +214,12 @@ impl Seat {
     }
 
     /// Sends the worker away, if it is idle and owes nothing.
-    fn send_away(&self, unreadable: &OwnedFd) -> bool {
+    fn send_away(&self) -> bool {
         let (Some(_), Some(thread)) = (self.slot.get(), self.thread.get()) else {
+            return false;
+        };
+        // Where descriptors are short it stays.
+        let Ok(unreadable) = Unreadable::new() else {
             return false;
         };
         let _turn = self.turn.lock();
@@ -225,13 +233,22 @@ impl Seat {
             return false;
         }
         // Only the worker itself begins to owe, and not while it is idle.
-        if self.owed.load(Ordering::SeqCst) > 0 || !self.read_from(unreadable) {
+        if self.owed.load(Ordering::SeqCst) > 0 || !self.read_from(unreadable.file()) {
             self.word.store(word, Ordering::SeqCst);
             return false;
         }
+        *self.unreadable.lock() = Some(unreadable);
         // If it is gone there is nobody to wake.
         let _ = thread.wake();
         true
+    }
+
+    /// Sees to it that what fuser answered by itself (an opcode that it does not know) reaches the kernel, although the
+    /// worker had been sent away when it got the request.
+    fn hand_on(&self) {
+        if let Some(unreadable) = self.unreadable.lock().take() {
+            unreadable.hand_on(&self.pool.device);
+        }
     }
 
     fn read_from(&self, file: &OwnedFd) -> bool {

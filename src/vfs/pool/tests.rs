@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, 
 use nix::sys::time::TimeVal;
 
 use super::{Pacing, Pool, Seat};
-use crate::backing::{FuseMountOptions, Mounted, mount_fuse, unreadable};
+use crate::backing::{FuseMountOptions, Mounted, mount_fuse};
 use crate::vfs::mount::serve;
 use crate::vfs::tests::bench::Bench;
 
@@ -22,7 +22,6 @@ const FUSE_GETATTR: u32 = 3;
 struct Kernel {
     socket: OwnedFd,
     pool: Arc<Pool>,
-    unreadable: OwnedFd,
     _pacing: Pacing,
     _bench: Bench,
 }
@@ -42,7 +41,6 @@ impl Kernel {
         Self {
             socket,
             pool: Pool::new(&bench.filesystem, device, pacing.pacer()),
-            unreadable: unreadable().unwrap(),
             _pacing: pacing,
             _bench: bench,
         }
@@ -56,6 +54,25 @@ impl Kernel {
         message[8..16].copy_from_slice(&unique.to_ne_bytes());
         message[16..24].copy_from_slice(&1_u64.to_ne_bytes());
         send(self.socket.as_raw_fd(), &message, MsgFlags::empty()).unwrap();
+    }
+
+    /// Asks for what fuser does not know, and answers by itself (FUSE_STATX).
+    fn ask_unknown(&self, unique: u64) {
+        let mut message = [0_u8; 64];
+        message[..4].copy_from_slice(&64_u32.to_ne_bytes());
+        message[4..8].copy_from_slice(&52_u32.to_ne_bytes());
+        message[8..16].copy_from_slice(&unique.to_ne_bytes());
+        message[16..24].copy_from_slice(&1_u64.to_ne_bytes());
+        send(self.socket.as_raw_fd(), &message, MsgFlags::empty()).unwrap();
+    }
+
+    /// The request that was refused because nobody knows what it is.
+    fn refused(&self) -> u64 {
+        let mut message = [0; 512];
+        let length = recv(self.socket.as_raw_fd(), &mut message, MsgFlags::empty()).expect("an answer");
+        assert_eq!(length, 16, "struct fuse_out_header");
+        assert_eq!(message[4..8], (-libc::ENOSYS).to_ne_bytes());
+        u64::from_ne_bytes(message[8..16].try_into().unwrap())
     }
 
     /// The request that was answered, which has to be a success.
@@ -84,7 +101,7 @@ impl Kernel {
     }
 
     fn shrink(&self, by: usize) {
-        self.pool.shrink(by, &self.unreadable);
+        self.pool.shrink(by);
     }
 }
 
@@ -107,6 +124,23 @@ fn workers_come_and_sleeping_ones_go() {
     assert_eq!(kernel.answered(), 9);
 }
 
+/// fuser answers them without a word to the adapter, so nobody can put the device back before.
+#[test]
+fn unknown_requests_are_answered_while_workers_come_and_go() {
+    let kernel = Kernel::new();
+    kernel.pool.grow();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (kernel, done) = (&kernel, &done);
+        scope.spawn(move || churn(&kernel.pool, done));
+        for unique in 0..20_000 {
+            kernel.ask_unknown(unique);
+            assert_eq!(kernel.refused(), unique);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn one_that_owes_an_answer_stays() {
     let kernel = Kernel::new();
@@ -126,7 +160,7 @@ fn one_that_owes_an_answer_stays() {
 }
 
 /// Lets workers come and go until `done`; there were many of them.
-fn churn(pool: &Arc<Pool>, unreadable: &OwnedFd, done: &AtomicBool) {
+fn churn(pool: &Arc<Pool>, done: &AtomicBool) {
     let mut left = 0;
     for round in 0_u64.. {
         if done.load(Ordering::Relaxed) {
@@ -137,7 +171,7 @@ fn churn(pool: &Arc<Pool>, unreadable: &OwnedFd, done: &AtomicBool) {
         if workers < 4 {
             pool.grow();
         }
-        pool.shrink(usize::try_from(round % 4).unwrap(), unreadable);
+        pool.shrink(usize::try_from(round % 4).unwrap());
         pool.linger(round % 3 == 0);
         left += workers.saturating_sub(pool.workers());
         sleep(Duration::from_micros(round * 37 % 1500));
@@ -171,10 +205,10 @@ fn no_system_call_is_lost_while_workers_come_and_go() {
     let mounted = Taken(mounted);
     let server = serve(&bench.filesystem, device, &bench.shared).unwrap();
     let pool = bench.shared.pacing.pacer().known.lock()[0].upgrade().unwrap();
-    let (done, unreadable) = (AtomicBool::new(false), unreadable().unwrap());
+    let done = AtomicBool::new(false);
     let inside = directory.path().join("tests");
     std::thread::scope(|scope| {
-        scope.spawn(|| churn(&pool, &unreadable, &done));
+        scope.spawn(|| churn(&pool, &done));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let (one, other) = (
@@ -223,7 +257,7 @@ fn no_request_is_lost_while_workers_come_and_go() {
     let mut answered = vec![false; usize::try_from(REQUESTS).unwrap()];
     std::thread::scope(|scope| {
         let (kernel, done) = (&kernel, &done);
-        scope.spawn(move || churn(&kernel.pool, &kernel.unreadable, done));
+        scope.spawn(move || churn(&kernel.pool, done));
         for unique in 0..AT_ONCE {
             kernel.ask(unique);
         }

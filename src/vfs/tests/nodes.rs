@@ -11,7 +11,11 @@ use crate::vfs::node::{Node, Opened, Position};
 use crate::vfs::nodes::{Found, Nodes};
 
 /// A quarter of a million fills the table as a million does, in a build that takes its time.
-const FILES: usize = if cfg!(debug_assertions) { 250_000 } else { 1_000_000 };
+const FILES: usize = if cfg!(debug_assertions) {
+    250_000
+} else {
+    1_000_000
+};
 const IN_A_DIRECTORY: usize = 1000;
 const FOLDER: FolderId = FolderId(1);
 const OWNER: AccountId = AccountId(1);
@@ -108,7 +112,7 @@ fn what_was_told_to_the_kernel_is_there_until_it_is_forgotten_whoever_comes_in_b
     let stat = backing::stat(std::fs::File::open("/").unwrap()).unwrap();
     let cursor = root_cursor();
     let other = SubjectTree::compile(&policy(), &owner()).capped(cursor, Standing::Level(Level::View));
-    let nodes = Nodes::default();
+    let nodes = Nodes::new(Arc::default());
     std::thread::scope(|threads| {
         for thread in 0..4_u64 {
             let nodes = &nodes;
