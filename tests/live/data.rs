@@ -139,6 +139,37 @@ fn posix_locks_hold_between_two_mounts_and_the_native_path() {
     assert_eq!(posix(&native, F_WRLCK, 3, 1), "ok");
 }
 
+/// Nobody is told of the closing, for there was no lock when the file was opened.
+#[test]
+fn a_lock_ends_with_its_process_although_a_child_has_the_file_still_open() {
+    use nix::libc::F_WRLCK;
+    let Some((_world, _, bob, cara)) = two_mounts() else {
+        return;
+    };
+    let script = "use Fcntl; open(my $f, '+<', $ARGV[0]) or die; \
+         my $l = pack('s s x4 q q i', F_WRLCK, 0, 0, 10, 0); fcntl($f, F_SETLK, $l) or die; \
+         if (fork() == 0) { <STDIN>; } else { $| = 1; print \"held\\n\"; <STDIN>; }";
+    let mut parent = BOB
+        .command("perl")
+        .args(["-e", script])
+        .arg(bob.join("file"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 5];
+    parent.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    let there = CARA.run(|| open(&cara.join("file")));
+    let try_there = || CARA.run(|| posix(&there, F_WRLCK, 5, 1));
+    assert_eq!(try_there(), "EAGAIN", "the parent holds it");
+    // The child waits on until the other end of its standard input is closed.
+    let stdin = parent.stdin.take();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert_eq!(try_there(), "ok");
+    drop(stdin);
+}
+
 #[test]
 fn flocks_hold_between_mounts_and_end_with_their_holder() {
     let Some((_world, _, bob, cara)) = two_mounts() else {
