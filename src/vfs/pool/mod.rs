@@ -1,8 +1,7 @@
 //! The threads that serve one mount: one at rest, more under load.
 //!
 //! The first is the one of the mount's own `fuser::Session`. Each further one is a session of its own ([`extra`]) that
-//! reads from the same open `/dev/fuse`, under a number of its own; behind that number something unreadable is put when
-//! it is to go. [`pace`] decides when.
+//! reads from the same open `/dev/fuse`, under a number of its own; behind that number a farewell is put when it is to go. [`pace`] decides when.
 //!
 //! No request is lost: a worker is sent away only while it serves nothing and owes no answer, and one that got a
 //! request at that very moment stays. A [`Seat`] is what a worker and the pace thread know of each other.
@@ -81,12 +80,12 @@ impl Pool {
     }
 
     /// Sends so many workers away, of those that serve nothing just now.
-    fn shrink(&self, by: usize, unreadable: &OwnedFd) {
+    fn shrink(&self, by: usize) {
         let seats: Vec<_> = self.seats.lock().iter().filter_map(Weak::upgrade).collect();
         seats
             .iter()
             .rev()
-            .filter(|seat| seat.send_away(unreadable))
+            .filter(|seat| seat.send_away())
             .take(by)
             .for_each(drop);
     }
@@ -127,7 +126,7 @@ impl Pool {
         let seat = Arc::new(Seat {
             word: AtomicU64::new(state),
             owed: AtomicUsize::new(0),
-            turn: Mutex::new(()),
+            farewell: Mutex::new(None),
             slot: OnceLock::new(),
             thread: OnceLock::new(),
             pool: Arc::clone(self),
@@ -144,8 +143,8 @@ pub(super) struct Seat {
     word: AtomicU64,
     /// Requests that are answered later, through this worker's session.
     owed: AtomicUsize,
-    /// Held by whoever makes the worker leave, or stay.
-    turn: Mutex<()>,
+    /// The other end of what a worker that leaves reads from. Locked by whoever makes it leave, or stay.
+    farewell: Mutex<Option<OwnedFd>>,
     /// Where its session reads; none for the first worker.
     slot: OnceLock<Slot>,
     thread: OnceLock<ThreadId>,
@@ -194,7 +193,7 @@ impl Seat {
 
     /// Begins with another state than idle; tells whether the request is the greeting of [`extra`].
     fn take_seat(&self) -> bool {
-        let _turn = self.turn.lock();
+        let mut farewell = self.farewell.lock();
         let word = self.word.load(Ordering::SeqCst);
         let state = word & Self::STATE;
         if state == Self::NEW {
@@ -202,6 +201,7 @@ impl Seat {
         }
         if state == Self::NEW || state == Self::LEAVING {
             self.read_from(&self.pool.device);
+            *farewell = None;
         }
         let greeting = state == Self::NEW;
         let count = word - state + if greeting { 0 } else { Self::ONE };
@@ -210,11 +210,18 @@ impl Seat {
     }
 
     /// Sends the worker away, if it is idle and owes nothing.
-    fn send_away(&self, unreadable: &OwnedFd) -> bool {
+    fn send_away(&self) -> bool {
         let (Some(_), Some(thread)) = (self.slot.get(), self.thread.get()) else {
             return false;
         };
-        let _turn = self.turn.lock();
+        let (kernel, session) = match extra::farewell() {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::warn!(%error, "cannot send a worker away");
+                return false;
+            }
+        };
+        let mut farewell = self.farewell.lock();
         let word = self.word.load(Ordering::Relaxed);
         let leaving = word & Self::STATE == Self::IDLE
             && self
@@ -225,10 +232,11 @@ impl Seat {
             return false;
         }
         // Only the worker itself begins to owe, and not while it is idle.
-        if self.owed.load(Ordering::SeqCst) > 0 || !self.read_from(unreadable) {
+        if self.owed.load(Ordering::SeqCst) > 0 || !self.read_from(&session) {
             self.word.store(word, Ordering::SeqCst);
             return false;
         }
+        *farewell = Some(kernel);
         // If it is gone there is nobody to wake.
         let _ = thread.wake();
         true

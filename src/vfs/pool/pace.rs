@@ -4,7 +4,6 @@
 //! request for a while; after that it comes back once to send away workers that are left over.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -58,11 +57,11 @@ impl Pacing {
 
     fn run(pacer: &Arc<Pacer>) -> io::Result<JoinHandle<()>> {
         backing::prepare_waking()?;
-        let (unreadable, processors) = (backing::unreadable()?, Processors::open()?);
+        let processors = Processors::open()?;
         let pacer = Arc::clone(pacer);
         std::thread::Builder::new()
             .name("pace".into())
-            .spawn(move || Pace::new(&pacer, unreadable, processors).run())
+            .spawn(move || Pace::new(&pacer, processors).run())
     }
 
     /// The way to the thread.
@@ -121,15 +120,13 @@ impl Pacer {
 /// What the thread knows.
 struct Pace<'a> {
     pacer: &'a Pacer,
-    unreadable: OwnedFd,
     processors: Processors,
     latency: Latency,
     mounts: Vec<Followed>,
 }
 
 /// What is the same for all mounts at one moment.
-struct Around<'a> {
-    unreadable: &'a OwnedFd,
+struct Around {
     /// Whether a processor has nothing to do.
     room: bool,
     /// Whether to wait awake for the next request is all that keeps processors from halting.
@@ -146,10 +143,9 @@ struct Followed {
 }
 
 impl<'a> Pace<'a> {
-    fn new(pacer: &'a Pacer, unreadable: OwnedFd, processors: Processors) -> Self {
+    fn new(pacer: &'a Pacer, processors: Processors) -> Self {
         Self {
             pacer,
-            unreadable,
             processors,
             latency: Latency::new(Path::new(DEVICE), Instant::now()),
             mounts: Vec::new(),
@@ -171,7 +167,6 @@ impl<'a> Pace<'a> {
             self.follow(pool, now);
         }
         let around = Around {
-            unreadable: &self.unreadable,
             room: self.processors.have_room(),
             linger: self.latency.is_missed(),
         };
@@ -206,11 +201,10 @@ impl<'a> Pace<'a> {
 
 impl Followed {
     /// Tells when to look again; `None` if there is nothing to see before the next call.
-    fn look(&mut self, now: Instant, around: &Around<'_>, requests: &mut u64) -> Option<Duration> {
+    fn look(&mut self, now: Instant, around: &Around, requests: &mut u64) -> Option<Duration> {
         let pool = self.pool.upgrade()?;
-        let unreadable = around.unreadable;
         if self.resting {
-            return self.rest(&pool, now, unreadable);
+            return self.rest(&pool, now);
         }
         let sample = pool.sample();
         let progress = self.demand.progress(sample);
@@ -218,7 +212,7 @@ impl Followed {
         match self.demand.see(now, sample, around.room) {
             Advice::Grow => pool.grow(),
             Advice::Keep => {}
-            Advice::Shrink(by) => pool.shrink(by, unreadable),
+            Advice::Shrink(by) => pool.shrink(by),
         }
         if progress > 0 {
             self.active = now;
@@ -233,14 +227,14 @@ impl Followed {
             if again.busy == 0 && again.begun == sample.begun {
                 self.resting = true;
                 pool.linger(false);
-                return self.rest(&pool, now, unreadable);
+                return self.rest(&pool, now);
             }
             pool.followed.store(true, Ordering::SeqCst);
         }
         Some(if quiet && !sample.waiting { SLOW_TICK } else { TICK })
     }
 
-    fn rest(&self, pool: &Pool, now: Instant, unreadable: &OwnedFd) -> Option<Duration> {
+    fn rest(&self, pool: &Pool, now: Instant) -> Option<Duration> {
         let surplus = pool.workers().saturating_sub(1);
         if surplus == 0 {
             return None;
@@ -249,7 +243,7 @@ impl Followed {
         if rested < PATIENCE {
             return Some(PATIENCE - rested);
         }
-        pool.shrink(surplus, unreadable);
+        pool.shrink(surplus);
         // Who owes an answer stays until it is given.
         (pool.workers() > 1).then_some(PATIENCE)
     }
