@@ -21,6 +21,29 @@ pub struct Config {
     pub allow_foreign_namespaces: bool,
     /// What is done for the speed of single requests.
     pub latency: Latency,
+    /// What the kernel is asked to do by itself.
+    pub kernel: Kernel,
+}
+
+/// The section `[kernel]`: to do without what a kernel gets wrong. Nothing else depends on it than speed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Kernel {
+    /// Whether data bypasses the daemon (FUSE passthrough, Linux 6.9).
+    pub passthrough: Use,
+    /// Whether names are kept (Linux 6.16).
+    pub names: Use,
+}
+
+/// Whether something is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// Where the kernel has it.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// The section `[latency]`.
@@ -90,5 +113,10 @@ mod tests {
         assert_eq!(config.latency.hold, Hold::Auto);
         let config = Config::parse("[latency]\nhold = 'off'").unwrap();
         assert_eq!(config.latency.hold, Hold::Off);
+        let config = Config::parse("kernel.names = 'off'").unwrap();
+        assert_eq!(
+            (config.kernel.passthrough, config.kernel.names),
+            (Use::Auto, Use::Off)
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::{Config, Hold};
+use super::config::{Config, Hold, Use};
 use super::error::Result;
 use super::mounts::LiveMount;
 use super::steward::Registrar;
@@ -69,6 +69,10 @@ impl Core {
         let snapshot = store.snapshot()?;
         let shared = Shared::new(Arc::new(registrar.clone()), files);
         shared.allow_hold(config.latency.hold == Hold::Auto);
+        shared.allow_kernel(
+            config.kernel.passthrough == Use::Auto,
+            config.kernel.names == Use::Auto,
+        );
         let mut core = Self {
             store,
             config,

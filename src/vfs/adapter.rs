@@ -114,19 +114,19 @@ impl Filesystem for Adapter {
             // does not ask for them before each write.
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2
             // Lets the kernel ask for what is to be cut.
-            | InitFlags::FUSE_EXPORT_SUPPORT
-            | InitFlags::FUSE_PASSTHROUGH;
+            | InitFlags::FUSE_EXPORT_SUPPORT;
         for flag in wanted.iter() {
             // What an older kernel does not have, it does without.
             let _ = config.add_capabilities(flag);
         }
         let _ = config.set_max_write(MAX_WRITE);
-        let features = Features {
+        let features = self.0.allowed(Features {
             passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
             epoch: config.kernel_abi() >= EPOCH,
             opens_itself,
-        };
+        });
         if features.passthrough {
+            let _ = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);
             let _ = config.set_max_stack_depth(1);
         }
         // A further worker of the same mount is told the same.

@@ -16,8 +16,9 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex};
 
-use self::known::{Known, Lines};
+use self::known::{Known, path_of};
 use super::backing::Backing;
+use super::census::Census;
 use super::filesystem::FileSystem;
 use super::ids::Ino;
 use super::shared::{Published, Shared};
@@ -90,15 +91,22 @@ fn work(queue: &Queue, shared: &Weak<Shared>) {
     }
 }
 
+/// More names of one batch than these, those of all mounts together, are not told one by one: each costs some
+/// microseconds.
+const MOST_NAMES: usize = 4096;
+/// But to each mount so many, for to look up everything anew costs its clients more.
+const LEAST_NAMES: usize = 16;
+
 /// One batch, on its way to the kernels of all mounts.
 struct Pass<'a> {
     known: &'a mut Known,
     mounts: &'a [Arc<FileSystem>],
+    census: &'a Census,
     published: &'a Published,
     /// The folders of each file system.
     folders: HashMap<FileSystemId, Vec<(FolderId, &'a Backing)>>,
-    /// Directories in which names changed: their listings go, once each.
-    directories: HashSet<Ino>,
+    /// Names that changed, in directories that some mount may know.
+    names: Vec<(Ino, &'a [u8])>,
     /// Folders in which something was moved or made where lines reach: all is judged anew.
     renewed: HashSet<FolderId>,
 }
@@ -131,13 +139,11 @@ impl Shared {
             return;
         }
         let published = self.published();
-        let mut pass = Pass::new(known, &mounts, &published);
+        let mut pass = Pass::new(known, &mounts, &self.census, &published);
         for change in batch.changes() {
             pass.drop_changed(change);
         }
-        for &directory in &pass.directories {
-            mounts.iter().for_each(|mount| mount.drop_listing(directory));
-        }
+        pass.forget_names();
         for folder in pass.renewed {
             self.renew(folder);
         }
@@ -160,28 +166,28 @@ impl Shared {
 }
 
 impl<'a> Pass<'a> {
-    fn new(known: &'a mut Known, mounts: &'a [Arc<FileSystem>], published: &'a Published) -> Self {
+    fn new(
+        known: &'a mut Known, mounts: &'a [Arc<FileSystem>], census: &'a Census, published: &'a Published,
+    ) -> Self {
         let mut folders: HashMap<_, Vec<_>> = HashMap::new();
         for (&folder, backing) in published.backings.iter() {
             if let Some((_, id)) = backing.file_system() {
                 folders.entry(id).or_default().push((folder, &**backing));
             }
         }
-        known.lines.retain(|folder, lines| {
-            let policy = published.snapshot.folders.get(folder);
-            policy.is_some_and(|policy| Arc::ptr_eq(policy, &lines.policy))
-        });
+        known.lines.follow(&published.snapshot);
         Self {
             known,
             mounts,
+            census,
             published,
             folders,
-            directories: HashSet::new(),
+            names: Vec::new(),
             renewed: HashSet::new(),
         }
     }
 
-    fn drop_changed(&mut self, change: &Change) {
+    fn drop_changed(&mut self, change: &'a Change) {
         match change {
             Change::Name {
                 file_system,
@@ -190,7 +196,9 @@ impl<'a> Pass<'a> {
                 is_directory,
                 kind,
             } => {
-                self.drop_name(*file_system, entry);
+                let directories = self.known(*file_system, &entry.directory);
+                self.names
+                    .extend(directories.into_iter().map(|(_, ino)| (ino, &*entry.name)));
                 let moved = *is_directory && matches!(kind, NameChange::MovedFrom | NameChange::MovedTo);
                 let moved = moved.then(|| target.as_ref().unwrap_or(&entry.directory));
                 self.look_for_lines(*file_system, entry, moved);
@@ -202,28 +210,41 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Lets all mounts forget a name.
-    fn drop_name(&mut self, file_system: FileSystemId, entry: &Entry) {
-        for (_, directory) in self.numbers(file_system, &entry.directory) {
-            for mount in self.mounts {
-                if mount.forget_name(directory, &entry.name) {
-                    self.directories.insert(directory);
+    /// Lets all mounts forget the names that changed, and the listings of their directories.
+    fn forget_names(&self) {
+        let directories: HashSet<Ino> = self.names.iter().map(|(directory, _)| *directory).collect();
+        let knows = |mount: &&Arc<FileSystem>| directories.iter().any(|directory| mount.knows(*directory));
+        let knowing: Vec<_> = self.mounts.iter().filter(knows).collect();
+        let most = (MOST_NAMES / knowing.len().max(1)).max(LEAST_NAMES);
+        for mount in knowing {
+            if self.names.len() > most && mount.features().epoch {
+                mount.forget_names();
+            } else {
+                for (directory, name) in &self.names {
+                    mount.forget_name(*directory, name);
                 }
             }
+            directories
+                .iter()
+                .for_each(|directory| mount.drop_listing(*directory));
         }
     }
 
     /// Lets all mounts drop what they keep of a file.
     fn drop_file(&mut self, changed: &Changed, what: Dropped) {
-        for (folder, file) in self.numbers(changed.file_system, &changed.file) {
+        let above = changed.entry.as_ref();
+        let above = above.map(|entry| self.known(changed.file_system, &entry.directory));
+        let above: HashMap<_, _> = above.into_iter().flatten().collect();
+        let files = self.numbers(changed.file_system, &changed.file);
+        for (folder, file) in files.collect::<Vec<_>>() {
+            let directory = above.get(&folder).zip(changed.entry.as_ref());
+            if directory.is_none() && !self.census.may_know(file) {
+                continue;
+            }
             for mount in self.mounts {
-                if mount.drop_nodes(file, what) {
-                    continue;
-                }
-                let Some(entry) = &changed.entry else { continue };
-                let above = self.numbers(changed.file_system, &entry.directory);
-                let above = above.into_iter().find(|(its, _)| *its == folder);
-                if above.is_some_and(|(_, directory)| mount.forget_name(directory, &entry.name)) {
+                if !mount.drop_nodes(file, what)
+                    && directory.is_some_and(|(directory, entry)| mount.forget_name(*directory, &entry.name))
+                {
                     mount.drop_nodes(file, what);
                 }
             }
@@ -233,43 +254,50 @@ impl<'a> Pass<'a> {
     /// Finds the folders in which lines stand at or below a name, or in which a directory that a mount knows was
     /// `moved`: what holds there hangs on where things are.
     fn look_for_lines(&mut self, file_system: FileSystemId, entry: &Entry, moved: Option<&FileHandle>) {
-        let moved = moved
-            .map(|moved| self.numbers(file_system, moved))
-            .unwrap_or_default();
-        for &(folder, backing) in self
+        if let Some(moved) = moved {
+            for (folder, directory) in self.known(file_system, moved) {
+                if self.known.lines.are_in(folder) && self.mounts.iter().any(|mount| mount.knows(directory)) {
+                    self.renewed.insert(folder);
+                }
+            }
+        }
+        let Some(named) = self.known.lines.with_name(&entry.name) else {
+            return;
+        };
+        let here = self
             .folders
             .get(&file_system)
             .map(Vec::as_slice)
-            .unwrap_or_default()
-        {
-            let Some(policy) = self.published.snapshot.folders.get(&folder) else {
-                continue;
-            };
-            let lines = self
-                .known
-                .lines
-                .entry(folder)
-                .or_insert_with(|| Lines::of(policy));
-            let is_known = |ino| self.mounts.iter().any(|mount| !mount.numbers_of(ino).is_empty());
-            let moved = || moved.iter().any(|&(its, ino)| its == folder && is_known(ino));
-            if !lines.names.is_empty() && (moved() || lines.reach(backing, entry)) {
-                self.renewed.insert(folder);
+            .unwrap_or_default();
+        for (folder, backing) in here.iter().filter(|(folder, _)| named.contains(folder)) {
+            if let Some(policy) = self.published.snapshot.folders.get(folder)
+                && path_of(backing, entry)
+                    .is_some_and(|path| policy.places.at_or_below(&path).next().is_some())
+            {
+                self.renewed.insert(*folder);
             }
         }
     }
 
-    /// The number that the nodes of a file share, if it lies in a folder, for each folder on its file system.
-    fn numbers(&mut self, file_system: FileSystemId, handle: &FileHandle) -> Vec<(FolderId, Ino)> {
-        let Some(folders) = self.folders.get(&file_system) else {
-            return Vec::new();
-        };
-        let Some(number) = self.known.numbers.of(file_system, handle, folders) else {
-            return Vec::new();
-        };
-        let inos = folders
-            .iter()
-            .filter_map(|(folder, _)| Some((*folder, Ino::of(*folder, number)?)));
-        inos.collect()
+    /// The number that the nodes of a file share, in each folder where some mount may know it.
+    fn known(&mut self, file_system: FileSystemId, handle: &FileHandle) -> Vec<(FolderId, Ino)> {
+        let census = self.census;
+        let numbers = self.numbers(file_system, handle);
+        numbers.filter(|(_, ino)| census.may_know(*ino)).collect()
+    }
+
+    /// The number that the nodes of a file share, for each folder on its file system.
+    fn numbers(
+        &mut self, file_system: FileSystemId, handle: &FileHandle,
+    ) -> impl Iterator<Item = (FolderId, Ino)> + use<'_, 'a> {
+        let folders = self
+            .folders
+            .get(&file_system)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let number = self.known.numbers.of(file_system, handle, folders);
+        let ino = move |(folder, _): &(FolderId, _)| Some((*folder, Ino::of(*folder, number?)?));
+        folders.iter().filter_map(ino)
     }
 }
 
@@ -285,6 +313,11 @@ impl FileSystem {
             Dropped::AttributesAndPages => kernel.drop_pages(ino),
         });
         known.count() == nodes.len() && !nodes.is_empty()
+    }
+
+    /// Tells whether it has a node of an inode.
+    fn knows(&self, number: Ino) -> bool {
+        !self.numbers_of(number).is_empty()
     }
 
     /// Forgets a name in each node of a directory; tells whether there is one. Waits for who looks it up just now.

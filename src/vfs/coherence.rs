@@ -40,6 +40,11 @@ impl FileSystem {
         self.features.get().copied().unwrap_or_default()
     }
 
+    /// Of what the kernel can do, what this mount makes use of.
+    pub(super) fn allowed(&self, features: Features) -> Features {
+        self.shared.allowed(features)
+    }
+
     /// Tells whether data may bypass the daemon.
     pub(super) fn has_passthrough(&self) -> bool {
         self.features().passthrough && !self.options.strict && !self.options.read_only
@@ -134,7 +139,8 @@ impl FileSystem {
         } else {
             self.shared.writers.is_elsewhere(self.id, ino)
         };
-        if elsewhere || !ino.is_shared() {
+        // Where names are not kept each walk asks anyway, and nothing has to be told when the policy changes.
+        if elsewhere || !ino.is_shared() || !self.features().epoch {
             Duration::ZERO
         } else {
             lasts(&seen.folder)

@@ -113,7 +113,7 @@ impl FileSystem {
         let filesystem = Arc::new(Self {
             shared: Arc::clone(shared),
             options,
-            nodes: Nodes::default(),
+            nodes: Nodes::new(Arc::clone(&shared.census)),
             handles: Handles::new(shared.files_of_a_mount),
             waiters: Waiters::default(),
             requests: shared.counters.join(),

@@ -15,6 +15,7 @@ pub mod attr;
 mod authorize;
 pub mod backing;
 mod behind;
+mod census;
 mod coherence;
 mod counters;
 mod cut;

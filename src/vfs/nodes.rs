@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 
+use super::census::Census;
 use super::ids::Ino;
 use super::node::{Node, Object, Opened, Position};
 use crate::policy::{Cursor, FolderId};
@@ -23,6 +24,8 @@ const SMALL: usize = 64;
 pub struct Nodes {
     shards: [RwLock<Shard>; SHARDS],
     counted: AtomicU64,
+    /// Of all mounts.
+    census: Arc<Census>,
 }
 
 /// The nodes of some families.
@@ -48,16 +51,26 @@ pub struct Found {
     pub cursor: Cursor,
 }
 
-impl Default for Nodes {
-    fn default() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| RwLock::default()),
-            counted: AtomicU64::new(1),
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for shard in &mut self.shards {
+            for node in &shard.get_mut().nodes {
+                self.census.goes(node.ino);
+            }
         }
     }
 }
 
 impl Nodes {
+    /// An empty table.
+    pub(super) fn new(census: Arc<Census>) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            counted: AtomicU64::new(1),
+            census,
+        }
+    }
+
     /// The node of a number.
     pub fn find(&self, ino: Ino) -> Option<Arc<Node>> {
         self.shard(ino).read().find(ino).cloned()
@@ -97,6 +110,7 @@ impl Nodes {
             return self.keep_counted(found);
         };
         let node = found.anew(ino);
+        self.census.comes(ino);
         shard.insert(Arc::clone(&node));
         node
     }
@@ -134,6 +148,9 @@ impl Nodes {
             return false;
         }
         let forgotten = self.shard(ino).write().take_forgotten(ino);
+        if forgotten.is_some() {
+            self.census.goes(ino);
+        }
         // Not under the lock: it may be the last that holds its directory, and that the next one up.
         forgotten.is_some()
     }
@@ -158,6 +175,7 @@ impl Nodes {
 
     fn keep_counted(&self, found: Found) -> Arc<Node> {
         let node = found.anew(Ino::counted(self.counted.fetch_add(1, Ordering::Relaxed)));
+        self.census.comes(node.ino);
         self.shard(node.ino).write().insert(Arc::clone(&node));
         node
     }

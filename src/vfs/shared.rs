@@ -5,7 +5,7 @@
 //! in every mount before the call that published them returns.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -13,11 +13,13 @@ use parking_lot::Mutex;
 
 use super::backing::Backing;
 use super::behind::Behind;
+use super::census::Census;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
 use super::ids::MountId;
 use super::invalidate::Invalidator;
+use super::kernel::Features;
 use super::leases::Leases;
 use super::pool::Pacing;
 use super::steward::Steward;
@@ -64,11 +66,14 @@ pub struct Shared {
     mounted: AtomicU64,
     /// How many mounts have a kernel that keeps what it is told.
     attached: AtomicUsize,
+    without_passthrough: AtomicBool,
+    without_names: AtomicBool,
     pub(super) leases: Leases,
     pub(super) compiled: FolderViews,
     pub(super) writers: Writers,
     pub(super) invalidator: Invalidator,
     pub(super) behind: Behind,
+    pub(super) census: Arc<Census>,
     watcher: Watcher,
     /// Held while the watcher is told which backings there are.
     watching: Mutex<()>,
@@ -102,11 +107,14 @@ impl Shared {
             mounts: ArcSwap::default(),
             mounted: AtomicU64::new(1),
             attached: AtomicUsize::new(0),
+            without_passthrough: AtomicBool::new(false),
+            without_names: AtomicBool::new(false),
             leases: Leases::default(),
             compiled: FolderViews::default(),
             writers: Writers::default(),
             invalidator: Invalidator::start(),
             behind: Behind::start(shared),
+            census: Arc::default(),
             watcher: Watcher::start({
                 let shared = Weak::clone(shared);
                 Box::new(move |batch| {
@@ -219,6 +227,22 @@ impl Shared {
     /// this is called.
     pub fn allow_hold(&self, allowed: bool) {
         self.pacing.pacer().allow_hold(allowed);
+    }
+
+    /// Allows data to bypass the daemon, and names to be kept by the kernel, in mounts that are made from now on. Both
+    /// are allowed until this is called.
+    pub fn allow_kernel(&self, passthrough: bool, names: bool) {
+        self.without_passthrough.store(!passthrough, Ordering::Release);
+        self.without_names.store(!names, Ordering::Release);
+    }
+
+    /// Of what a kernel can do, what is made use of.
+    pub(super) fn allowed(&self, features: Features) -> Features {
+        Features {
+            passthrough: features.passthrough && !self.without_passthrough.load(Ordering::Acquire),
+            epoch: features.epoch && !self.without_names.load(Ordering::Acquire),
+            ..features
+        }
     }
 
     /// Tells whether the processors are kept awake just now.

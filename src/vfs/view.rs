@@ -107,8 +107,11 @@ impl View {
 /// that is none for a folder.
 #[derive(Default)]
 pub(super) struct FolderViews {
-    known: Mutex<HashMap<(FolderId, AccountId), Vec<Weak<FolderView>>>>,
+    known: Mutex<Known>,
 }
+
+/// By folder and subject, of whom there may be several: with other ceilings, say.
+type Known = HashMap<(FolderId, AccountId), Vec<Weak<FolderView>>>;
 
 impl FolderViews {
     /// The view that a subject has of a folder; compiled if it is not known.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::backing::{self, Entry, FileHandle, FileSystemId};
-use crate::policy::{FolderId, FolderPolicy, PlacePath};
+use crate::policy::{FolderId, PlacePath, Snapshot};
 use crate::vfs::backing::Backing;
 use crate::vfs::paths::relative_path;
 
@@ -15,7 +15,7 @@ const REMEMBERED: usize = 8192;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) numbers: Numbers,
-    pub(super) lines: HashMap<FolderId, Lines>,
+    pub(super) lines: Lines,
 }
 
 /// Inode numbers by handle. A handle's number never changes, and none is given to another file; those of files that
@@ -26,11 +26,12 @@ pub(super) struct Numbers {
     older: HashMap<(FileSystemId, FileHandle), Option<u64>>,
 }
 
-/// Every name that some line of a folder stands at or below.
-#[derive(Debug)]
+/// The names that lines of the folders stand at or below.
+#[derive(Debug, Default)]
 pub(super) struct Lines {
-    pub(super) policy: Arc<FolderPolicy>,
-    pub(super) names: HashSet<Box<[u8]>>,
+    snapshot: Arc<Snapshot>,
+    names: HashMap<Box<[u8]>, HashSet<FolderId>>,
+    folders: HashSet<FolderId>,
 }
 
 impl Numbers {
@@ -63,26 +64,39 @@ impl Numbers {
 }
 
 impl Lines {
-    pub(super) fn of(policy: &Arc<FolderPolicy>) -> Self {
-        let places = policy.places.iter();
-        Self {
-            policy: Arc::clone(policy),
-            names: places
-                .flat_map(|place| place.path.components().map(Box::from).collect::<Vec<_>>())
-                .collect(),
+    /// Takes the lines of this snapshot.
+    pub(super) fn follow(&mut self, snapshot: &Arc<Snapshot>) {
+        if Arc::ptr_eq(&self.snapshot, snapshot) {
+            return;
+        }
+        *self = Self {
+            snapshot: Arc::clone(snapshot),
+            ..Self::default()
+        };
+        for (folder, policy) in &snapshot.folders {
+            for name in policy.places.iter().flat_map(|place| place.path.components()) {
+                self.folders.insert(*folder);
+                match self.names.get_mut(name) {
+                    Some(folders) => folders.insert(*folder),
+                    None => self.names.entry(name.into()).or_default().insert(*folder),
+                };
+            }
         }
     }
 
-    /// Tells whether some line stands at or below a name: what is there now decides whether the way to it shows.
-    pub(super) fn reach(&self, backing: &Backing, entry: &Entry) -> bool {
-        self.names.contains(&entry.name)
-            && path_of(backing, entry)
-                .is_some_and(|path| self.policy.places.at_or_below(&path).next().is_some())
+    /// Tells whether any stands in a folder below its root.
+    pub(super) fn are_in(&self, folder: FolderId) -> bool {
+        self.folders.contains(&folder)
+    }
+
+    /// The folders in which one stands at or below something of this name.
+    pub(super) fn with_name(&self, name: &[u8]) -> Option<&HashSet<FolderId>> {
+        self.names.get(name)
     }
 }
 
-/// The path in the folder; `None` if it is not in this one.
-fn path_of(backing: &Backing, entry: &Entry) -> Option<PlacePath> {
+/// The path of a name in a folder; `None` if it is not in this one.
+pub(super) fn path_of(backing: &Backing, entry: &Entry) -> Option<PlacePath> {
     let anchor = backing.anchor().ok()?;
     let directory = backing::open_handle(anchor, &entry.directory, libc::O_PATH | libc::O_DIRECTORY).ok()?;
     relative_path(backing.root().ok()?, &directory)?

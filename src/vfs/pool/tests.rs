@@ -117,6 +117,22 @@ fn workers_come_and_sleeping_ones_go() {
     assert_eq!(kernel.answered(), 9);
 }
 
+/// fuser answers them without a word to the adapter, so nobody can put the device back before.
+#[test]
+fn unknown_requests_are_answered_while_workers_come_and_go() {
+    let kernel = Kernel::new();
+    kernel.pool.grow();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = AtEnd(&done);
+        scope.spawn(|| churn(&kernel.pool, &done));
+        for unique in (0..20_000).map(|number| number * 3 + 2) {
+            kernel.ask(unique);
+            assert_eq!(kernel.answered(), unique);
+        }
+    });
+}
+
 #[test]
 fn one_that_owes_an_answer_stays() {
     let kernel = Kernel::new();

@@ -121,6 +121,14 @@ impl Disk<'_> {
     }
 }
 
+fn has_epoch(bench: &Bench) {
+    let features = crate::vfs::kernel::Features {
+        epoch: true,
+        ..Default::default()
+    };
+    bench.filesystem.features.set(features).unwrap();
+}
+
 #[test]
 fn of_a_file_that_it_knows_the_kernel_is_told_by_its_number() {
     let bench = Bench::new();
@@ -211,17 +219,35 @@ fn of_a_file_that_is_gone_only_the_name_is_told() {
 fn too_much_to_tell_is_told_of_everything() {
     let bench = Bench::new();
     let kernel = Mindful::attach(&bench, None);
-    let features = crate::vfs::kernel::Features {
-        epoch: true,
-        ..Default::default()
-    };
-    bench.filesystem.features.set(features).unwrap();
+    has_epoch(&bench);
     Disk(&bench).happens([Change::Overflow]);
     let heard = kernel.heard();
     assert_eq!(heard[0], Told::Names);
     for ino in [bench.folder, bench.file, bench.link] {
         assert!(heard.contains(&Told::Pages(ino)), "{ino:?} in {heard:?}");
     }
+}
+
+#[test]
+fn very_many_names_are_forgotten_at_once() {
+    let bench = Bench::new();
+    let kernel = Mindful::attach(&bench, None);
+    has_epoch(&bench);
+    let disk = Disk(&bench);
+    let created = |number: usize| Change::Name {
+        file_system: disk.file_system(),
+        entry: Entry {
+            directory: disk.handle(""),
+            name: number.to_string().into_bytes().into(),
+        },
+        target: None,
+        is_directory: false,
+        kind: NameChange::Created,
+    };
+    disk.happens((0..100).map(created));
+    assert_eq!(kernel.heard().len(), 100 + 1);
+    disk.happens((0..5000).map(created));
+    assert_eq!(kernel.heard(), [Told::Names, Told::Pages(bench.folder)]);
 }
 
 #[test]

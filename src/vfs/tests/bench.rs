@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backing::{self, FileKind};
@@ -66,7 +66,12 @@ impl Bench {
 
     /// Likewise, of a directory that somebody else reaches too; nothing in it is his.
     pub(super) fn of(custody: Custody) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
+        Self::in_directory(&std::env::temp_dir(), custody)
+    }
+
+    /// Likewise, on a file system of the test's choice.
+    pub(super) fn in_directory(place: &Path, custody: Custody) -> Self {
+        let scratch = tempfile::tempdir_in(place).unwrap();
         let inside = |name: &str| -> PathBuf { scratch.path().join(name) };
         std::fs::write(inside("file"), "content").unwrap();
         std::fs::write(inside("other"), "content").unwrap();

@@ -3,17 +3,29 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
 use super::bench::{Bench, CALLER};
 use crate::backing::SetTime;
 use crate::policy::{Level, handle_tells_number};
-use crate::vfs::ops::{AccessMask, SetAttr};
+use crate::vfs::Custody;
+use crate::vfs::kernel::NoPassthrough;
+use crate::vfs::ops::{AccessMask, RenameFlags, SetAttr};
 
 fn errno<T>(outcome: Result<T, crate::vfs::Error>) -> i32 {
     outcome.err().map_or(0, |error| error.errno())
 }
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+/// How many descriptors point into the directory of the test.
+fn descriptors(bench: &Bench) -> usize {
+    let inside = |fd: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_link(fd.unwrap().path()).is_ok_and(|path| path.starts_with(bench.on_disk("")))
+    };
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|fd| inside(fd).then_some(()))
+        .count()
 }
 
 #[test]
@@ -49,7 +61,7 @@ fn looking_a_file_up_and_asking_for_its_attributes_opens_nothing() {
     for file in 0..100 {
         std::fs::write(bench.on_disk(&format!("{file}")), "").unwrap();
     }
-    let before = descriptors();
+    let before = descriptors(&bench);
     for file in 0..100 {
         let name = file.to_string();
         let entry = bench.filesystem.lookup(bench.folder, name.as_bytes()).unwrap();
@@ -58,7 +70,7 @@ fn looking_a_file_up_and_asking_for_its_attributes_opens_nothing() {
             entry.attr
         );
     }
-    assert_eq!(descriptors(), before);
+    assert_eq!(descriptors(&bench), before);
 }
 
 #[test]
@@ -91,7 +103,7 @@ fn times_are_set_on_what_was_found_without_opening_it_and_on_nothing_else() {
     let path = bench.on_disk("plain");
     std::fs::write(&path, "").unwrap();
     let known = bench.filesystem.lookup(bench.folder, b"plain").unwrap().attr.ino;
-    let before = descriptors();
+    let before = descriptors(&bench);
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let set = SetAttr {
         mtime: Some(SetTime::At(time)),
@@ -100,7 +112,7 @@ fn times_are_set_on_what_was_found_without_opening_it_and_on_nothing_else() {
     let told = bench.filesystem.setattr(CALLER, known, set, None).unwrap();
     assert_eq!(told.mtime, time);
     assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);
-    assert_eq!(descriptors(), before);
+    assert_eq!(descriptors(&bench), before);
     std::fs::write(bench.on_disk("new"), "").unwrap();
     std::fs::rename(bench.on_disk("new"), &path).unwrap();
     assert_eq!(
@@ -132,6 +144,70 @@ fn a_directory_that_a_process_went_to_is_found_again_after_a_native_move() {
     bench.filesystem.access(sub, enter).unwrap();
     std::fs::rename(bench.on_disk("sub"), bench.on_disk("away")).unwrap();
     assert!(bench.filesystem.opendir(sub).is_ok());
+}
+
+#[test]
+fn on_a_backing_without_file_handles_a_node_is_held_by_its_descriptor() {
+    // What is mounted here goes with the test.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    let layers = tempfile::tempdir_in("/dev/shm").unwrap();
+    let layer = |name: &str| layers.path().join(name);
+    for name in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir(layer(name)).unwrap();
+    }
+    let options = ["lower", "upper", "work"].map(|name| format!("{name}dir={}", layer(name).display()));
+    let options = options.join(",");
+    let merged = layer("merged");
+    mount(
+        Some("overlay"),
+        &merged,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(&*options),
+    )
+    .unwrap();
+    {
+        let bench = Bench::in_directory(&merged, Custody::Managed);
+        let filesystem = &bench.filesystem;
+        std::fs::write(bench.on_disk("plain"), "").unwrap();
+        let before = descriptors(&bench);
+        let plain = filesystem.lookup(bench.folder, b"plain").unwrap();
+        assert_eq!(
+            plain.generation,
+            filesystem.lookup(bench.folder, b"plain").unwrap().generation
+        );
+        assert_eq!(descriptors(&bench), before + 1);
+        std::fs::rename(bench.on_disk("plain"), bench.on_disk("away")).unwrap();
+        std::fs::write(bench.on_disk("plain"), "").unwrap();
+        assert_eq!(
+            errno(filesystem.open(plain.attr.ino, libc::O_RDWR, &NoPassthrough)),
+            libc::ESTALE
+        );
+        let new = filesystem.lookup(bench.folder, b"plain").unwrap();
+        assert_ne!(new.attr.ino, plain.attr.ino);
+        let made = filesystem
+            .mkdir(CALLER, bench.folder, b"made", 0o755)
+            .unwrap()
+            .attr
+            .ino;
+        filesystem.mkdir(CALLER, made, b"inside", 0o755).unwrap();
+        filesystem
+            .rename(
+                (bench.folder, b"made"),
+                (bench.folder, b"moved"),
+                RenameFlags::default(),
+            )
+            .unwrap();
+        assert!(filesystem.rmdir(made, b"inside").is_ok());
+        filesystem.forget(plain.attr.ino, 2);
+        assert_eq!(
+            filesystem.getattr(plain.attr.ino, None).err().map(|e| e.errno()),
+            Some(libc::ESTALE)
+        );
+    }
+    nix::mount::umount2(&merged, nix::mount::MntFlags::MNT_DETACH).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(super) mod bench;
 mod corridors;
 mod directory;
 mod identity;
-mod memory;
+
 mod moved;
+mod nodes;
 mod questions;
