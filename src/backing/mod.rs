@@ -49,7 +49,7 @@ pub use process::{
     return_large_memory, signal_pending,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
-pub use thread::{Slot, ThreadId, Unreadable, is_readable, prepare_waking};
+pub use thread::{Slot, ThreadId, is_readable, prepare_waking};
 pub use top::{ask_for_node, open_top};
 pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};
 pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};

@@ -4,9 +4,8 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::gettid;
 
@@ -71,41 +70,6 @@ pub fn prepare_waking() -> io::Result<()> {
     sys::thread::prepare_waking()
 }
 
-/// Something from which nobody can read (EBADF), and what is written to it all the same: one message a time.
-#[derive(Debug)]
-pub struct Unreadable {
-    written: OwnedFd,
-    file: OwnedFd,
-}
-
-impl Unreadable {
-    /// Makes one.
-    ///
-    /// # Errors
-    /// Those of `pipe2(2)`.
-    pub fn new() -> io::Result<Self> {
-        // Each write is read as it was written (`O_DIRECT`), and nobody waits.
-        let flags = OFlag::O_CLOEXEC | OFlag::O_DIRECT | OFlag::O_NONBLOCK;
-        let (written, file) = nix::unistd::pipe2(flags)?;
-        Ok(Self { written, file })
-    }
-
-    /// What is to be read from in vain.
-    pub fn file(&self) -> &OwnedFd {
-        &self.file
-    }
-
-    /// Hands what was written on to another file, message by message, as far as that takes it.
-    pub fn hand_on(&self, to: impl AsFd) {
-        let mut message = [0; libc::PIPE_BUF];
-        while let Ok(length @ 1..) = nix::unistd::read(&self.written, &mut message) {
-            if let Err(error) = nix::unistd::write(&to, &message[..length]) {
-                tracing::debug!(%error, "what a worker wrote at its end was not taken");
-            }
-        }
-    }
-}
-
 /// Tells whether a `read(2)` would not block now.
 pub fn is_readable(fd: &impl AsFd) -> bool {
     let mut asked = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
@@ -116,6 +80,7 @@ pub fn is_readable(fd: &impl AsFd) -> bool {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
     use std::sync::Arc;
     use std::sync::mpsc::channel;
 
@@ -137,9 +102,9 @@ mod tests {
         });
         writer.write_all(b"x").unwrap();
         let thread = tell.recv().unwrap();
-        let unreadable = Unreadable::new().unwrap();
-        slot.put(unreadable.file().as_fd()).unwrap();
+        let (ended, _) = io::pipe().unwrap();
+        slot.put(ended.as_fd()).unwrap();
         thread.wake().unwrap();
-        assert_eq!(sleeper.join().unwrap(), Err(Some(libc::EBADF)));
+        assert_eq!(sleeper.join().unwrap(), Ok(0));
     }
 }

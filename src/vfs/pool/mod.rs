@@ -1,8 +1,7 @@
 //! The threads that serve one mount: one at rest, more under load.
 //!
 //! The first is the one of the mount's own `fuser::Session`. Each further one is a session of its own ([`extra`]) that
-//! reads from the same open `/dev/fuse`, under a number of its own; behind that number something unreadable is put when
-//! it is to go. [`pace`] decides when.
+//! reads from the same open `/dev/fuse`, under a number of its own; behind that number a farewell is put when it is to go. [`pace`] decides when.
 //!
 //! No request is lost: a worker is sent away only while it serves nothing and owes no answer, and one that got a
 //! request at that very moment stays. A [`Seat`] is what a worker and the pace thread know of each other.
@@ -24,7 +23,7 @@ use self::demand::Sample;
 use self::pace::Pacer;
 pub(super) use self::pace::Pacing;
 use super::filesystem::FileSystem;
-use crate::backing::{self, Slot, ThreadId, Unreadable};
+use crate::backing::{self, Slot, ThreadId};
 
 /// How long a worker waits awake where nothing else keeps the processors awake. Longer is rarely rewarded.
 const LINGER: Duration = Duration::from_micros(50);
@@ -127,10 +126,9 @@ impl Pool {
         let seat = Arc::new(Seat {
             word: AtomicU64::new(state),
             owed: AtomicUsize::new(0),
-            turn: Mutex::new(()),
+            farewell: Mutex::new(None),
             slot: OnceLock::new(),
             thread: OnceLock::new(),
-            unreadable: Mutex::default(),
             pool: Arc::clone(self),
         });
         self.seats.lock().push(Arc::downgrade(&seat));
@@ -145,13 +143,11 @@ pub(super) struct Seat {
     word: AtomicU64,
     /// Requests that are answered later, through this worker's session.
     owed: AtomicUsize,
-    /// Held by whoever makes the worker leave, or stay.
-    turn: Mutex<()>,
+    /// The other end of what a worker that leaves reads from. Locked by whoever makes it leave, or stay.
+    farewell: Mutex<Option<OwnedFd>>,
     /// Where its session reads; none for the first worker.
     slot: OnceLock<Slot>,
     thread: OnceLock<ThreadId>,
-    /// What it reads from in vain while it leaves.
-    unreadable: Mutex<Option<Unreadable>>,
     pool: Arc<Pool>,
 }
 
@@ -197,7 +193,7 @@ impl Seat {
 
     /// Begins with another state than idle; tells whether the request is the greeting of [`extra`].
     fn take_seat(&self) -> bool {
-        let _turn = self.turn.lock();
+        let mut farewell = self.farewell.lock();
         let word = self.word.load(Ordering::SeqCst);
         let state = word & Self::STATE;
         if state == Self::NEW {
@@ -205,7 +201,7 @@ impl Seat {
         }
         if state == Self::NEW || state == Self::LEAVING {
             self.read_from(&self.pool.device);
-            self.hand_on();
+            *farewell = None;
         }
         let greeting = state == Self::NEW;
         let count = word - state + if greeting { 0 } else { Self::ONE };
@@ -218,11 +214,14 @@ impl Seat {
         let (Some(_), Some(thread)) = (self.slot.get(), self.thread.get()) else {
             return false;
         };
-        // Where descriptors are short it stays.
-        let Ok(unreadable) = Unreadable::new() else {
-            return false;
+        let (kernel, session) = match extra::farewell() {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::warn!(%error, "cannot send a worker away");
+                return false;
+            }
         };
-        let _turn = self.turn.lock();
+        let mut farewell = self.farewell.lock();
         let word = self.word.load(Ordering::Relaxed);
         let leaving = word & Self::STATE == Self::IDLE
             && self
@@ -233,22 +232,14 @@ impl Seat {
             return false;
         }
         // Only the worker itself begins to owe, and not while it is idle.
-        if self.owed.load(Ordering::SeqCst) > 0 || !self.read_from(unreadable.file()) {
+        if self.owed.load(Ordering::SeqCst) > 0 || !self.read_from(&session) {
             self.word.store(word, Ordering::SeqCst);
             return false;
         }
-        *self.unreadable.lock() = Some(unreadable);
+        *farewell = Some(kernel);
         // If it is gone there is nobody to wake.
         let _ = thread.wake();
         true
-    }
-
-    /// Sees to it that what fuser answered by itself (an opcode that it does not know) reaches the kernel, although the
-    /// worker had been sent away when it got the request.
-    fn hand_on(&self) {
-        if let Some(unreadable) = self.unreadable.lock().take() {
-            unreadable.hand_on(&self.pool.device);
-        }
     }
 
     fn read_from(&self, file: &OwnedFd) -> bool {
