@@ -4,8 +4,10 @@
 //! writes the file through another node ([`super::writers`]). A change through a mount is told to all others before
 //! the call returns, by notifications that never wait: with one that does, two mounts could wait for each other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::Result;
 use super::filesystem::{FileSystem, Seen};
 use super::ids::Ino;
 use super::kernel::Features;
@@ -13,6 +15,7 @@ use super::leases::Begun;
 use super::locate::Probe;
 use super::node::{Node, Position};
 use super::view::FolderView;
+use crate::backing::{self, FileKind, Name};
 use crate::policy::{Right, Verdict};
 
 /// For as long as nothing else is said.
@@ -80,6 +83,57 @@ impl FileSystem {
             self.drop_attributes_but(number, Some(number));
             self.others(|mount| mount.drop_attributes_but(number, None));
         }
+    }
+
+    /// Keeps a file that is about to lose its last name for the mounts whose kernels open files without a word: there it may
+    /// be open, and nobody else would keep it from going.
+    pub(super) fn keep_for_readers(&self, directory: &Seen, name: &Name, probe: &Probe) -> Result<()> {
+        let last = |stat: &backing::Stat| stat.kind == FileKind::Regular && stat.nlink <= 1;
+        let Some(there) = probe.there.as_ref().filter(|there| last(&there.stat)) else {
+            return Ok(());
+        };
+        let Some(number) = Ino::of(directory.folder.policy.id, there.object.number) else {
+            return Ok(());
+        };
+        let mut kept = None;
+        for mount in self.shared.mounts().filter(|mount| mount.features().opens_itself) {
+            let mut failed = None;
+            let mut known = false;
+            mount.nodes.each_of(number, |node| {
+                known = true;
+                if kept.is_none() {
+                    match self
+                        .fd(directory)
+                        .and_then(|at| Ok(backing::open_path(&at, name)?))
+                    {
+                        Ok(fd) => kept = Some(Arc::new(fd)),
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                if let Some(fd) = &kept {
+                    node.pin(Arc::clone(fd));
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if known {
+                // What is not open is let go of then, and with it what is kept here.
+                let directory = directory.node.ino.family();
+                self.shared
+                    .invalidator
+                    .forget_name(mount, directory, name.as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel forget a name of a directory. May wait for requests in it.
+    pub(super) fn forget_name_in(&self, directory: Ino, name: &[u8]) {
+        let Some(kernel) = self.kernel.get() else { return };
+        self.nodes.each_of(directory, |node| {
+            kernel.forget_name(node.ino, name);
+        });
     }
 
     /// Lets all others know that the attributes of an inode changed. To be called after the change.

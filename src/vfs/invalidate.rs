@@ -32,6 +32,8 @@ enum Rest {
     Attributes(Vec<Arc<FileSystem>>),
     /// The pages of one inode.
     Pages(Arc<FileSystem>, Ino),
+    /// A name of a directory that is gone.
+    Name(Arc<FileSystem>, Ino, Box<[u8]>),
 }
 
 struct Job {
@@ -86,6 +88,11 @@ impl Invalidator {
     /// Queues the pages of an inode of another mount, which has them from before it was changed.
     pub(super) fn drop_pages(&self, mount: Arc<FileSystem>, number: Ino) {
         let _ = self.rest.send(Rest::Pages(mount, number));
+    }
+
+    /// Queues a name of another mount's that leads nowhere from now on, so that its kernel lets go of the inode.
+    pub(super) fn forget_name(&self, mount: Arc<FileSystem>, directory: Ino, name: &[u8]) {
+        let _ = self.rest.send(Rest::Name(mount, directory, name.into()));
     }
 
     /// Does the urgent work for these mounts, or warns that the kernel does not answer; the rest follows.
@@ -143,6 +150,7 @@ fn drop_rest(work: &Receiver<Rest>) {
             match rest {
                 Rest::Attributes(more) => mounts.extend(more),
                 Rest::Pages(mount, number) => mount.drop_pages_of(number),
+                Rest::Name(mount, directory, name) => mount.forget_name_in(directory, &name),
             }
         }
         mounts.sort_by_key(|mount| mount.id);

@@ -153,6 +153,8 @@ struct State {
     standing: Standing,
     /// Its descriptor, while it has one.
     fd: Option<Arc<OwnedFd>>,
+    /// Whether the descriptor is kept as long as the node lives: the file has lost its name.
+    pinned: bool,
     /// Whether the descriptor can be read, and does not only point at the file.
     readable: bool,
     /// Whether it stands in the queue of those whose descriptor may be let go.
@@ -183,6 +185,7 @@ impl Node {
                 position,
                 standing: Standing { generation, cursor },
                 fd: opened.fd,
+                pinned: false,
                 readable: false,
                 queued: false,
                 used: true,
@@ -227,6 +230,13 @@ impl Node {
         state.fd.clone().filter(|_| state.readable)
     }
 
+    /// Gives it a descriptor unless it has one, which it keeps from now on.
+    pub(super) fn pin(&self, fd: Arc<OwnedFd>) {
+        let mut state = self.state.lock();
+        state.pinned = true;
+        state.fd.get_or_insert(fd);
+    }
+
     /// Gives it a descriptor that can be read, instead of the one that it has.
     pub(super) fn hold_readable(&self, fd: &Arc<OwnedFd>) {
         let mut state = self.state.lock();
@@ -243,7 +253,7 @@ impl Node {
     /// any more.
     pub(super) fn let_go_unless_used(&self) -> Option<Option<Arc<OwnedFd>>> {
         let mut state = self.state.lock();
-        if self.is_open() || std::mem::take(&mut state.used) {
+        if state.pinned || self.is_open() || std::mem::take(&mut state.used) {
             return None;
         }
         state.queued = false;

@@ -39,7 +39,7 @@ impl Shown {
     fn is(&self, other: &Self, but: &But<'_>) -> bool {
         let facts = |shown: &Self| (shown.kind, shown.links, shown.size);
         facts(self) == facts(other)
-            && (but.modes || self.mode == other.mode)
+            && (but.read_only || self.mode == other.mode)
             && (but.times_of.contains(&self.inode) || self.mtime == other.mtime)
     }
 
@@ -222,8 +222,9 @@ fn raw(error: rustix::io::Errno) -> Errno {
 pub struct But<'a> {
     /// The times of inodes that were changed through a mapping: the kernel tells of that when it likes.
     pub times_of: &'a BTreeSet<u64>,
-    /// What modes a read-only mount shows is its own affair.
-    pub modes: bool,
+    /// What modes a read-only mount shows is its own affair. Nor does it hold open files: one that is removed behind
+    /// the daemon's back is gone there, as on NFS.
+    pub read_only: bool,
 }
 
 /// What differs between the disk and what is shown of it.
@@ -235,10 +236,15 @@ pub fn differences(disk: &Picture, shown: &Picture, but: &But<'_>) -> Vec<String
         (Answer::Failed(expected), Answer::Failed(told)) => expected == told,
         _ => false,
     };
+    let nameless = |path: &str| {
+        let stat = disk.get(&(path.to_owned(), Question::Stat));
+        matches!(stat, Some(Answer::Stat(shown)) if shown.links == 0)
+    };
     let mut differences = Vec::new();
     for (asked, expected) in disk {
         let told = &shown[asked];
-        if !same(expected, told) {
+        let gone = but.read_only && matches!(told, Answer::Failed(Errno::ESTALE)) && nameless(&asked.0);
+        if !gone && !same(expected, told) {
             let (path, question) = asked;
             differences.push(format!(
                 "{question:?} of {path:?}: on the disk {expected:?}, shown {told:?}"

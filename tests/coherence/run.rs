@@ -182,7 +182,7 @@ impl Run {
                 expected.extend(disk.clone());
                 let but = But {
                     times_of: &self.mapped,
-                    modes: actor.place == Place::ReadOnlyMount,
+                    read_only: actor.place == Place::ReadOnlyMount,
                 };
                 let differences = look::differences(&expected, &shown, &but).into_iter();
                 unseen.extend(differences.map(|what| format!("{}: {what}", actor.name())));

@@ -139,6 +139,33 @@ fn all(room: &str, name: &str, missing: &str, list: &str, list_again: &str) -> A
 }
 
 #[test]
+fn what_is_open_in_a_read_only_mount_outlives_its_name() {
+    let Some(world) = World::new() else { return };
+    let backing = world.folder("tests");
+    plant(&backing, &["removed", "replaced", "unopened"]);
+    world.share("tests", BOB, "full");
+    world.share("tests", CARA, "view");
+    let bob = world.mount(BOB).join("tests");
+    let cara = world.mount_with(CARA, "--read-only").join("tests");
+    let open: Vec<_> = ["removed", "replaced"]
+        .iter()
+        .map(|name| CARA.run(|| std::fs::File::open(cara.join(name)).unwrap()))
+        .collect();
+    CARA.run(|| cara.join("unopened").metadata().unwrap());
+    BOB.run(|| {
+        std::fs::remove_file(bob.join("removed")).unwrap();
+        std::fs::remove_file(bob.join("unopened")).unwrap();
+        std::fs::write(bob.join("new"), "new").unwrap();
+        std::fs::rename(bob.join("new"), bob.join("replaced")).unwrap();
+    });
+    for (mut file, name) in open.into_iter().zip(["removed", "replaced"]) {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+        assert_eq!(text, format!("content of {name}\n"));
+    }
+}
+
+#[test]
 fn of_thousands_of_known_names_each_follows_the_policy_at_the_next_call() {
     let Some(world) = World::new() else { return };
     let backing = world.folder("tests");

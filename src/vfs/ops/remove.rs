@@ -58,6 +58,7 @@ impl FileSystem {
     fn remove_judged(
         &self, parent: &Seen, name: &backing::Name, probe: &Probe, directory: bool,
     ) -> Result<()> {
+        self.keep_for_readers(parent, name, probe)?;
         let _changing = self.changing(&parent.node);
         {
             let fd = self.fd(parent)?;

@@ -98,6 +98,9 @@ impl FileSystem {
         }
         self.note_bearer(parent, name, entry);
         self.note_bearer(new_parent, new_name, target);
+        if !flags.exchange {
+            self.keep_for_readers(new_parent, new_name, target)?;
+        }
         let _changing = (self.changing(&parent.node), self.changing(&new_parent.node));
         {
             let (from, to) = (self.fd(parent)?, self.fd(new_parent)?);
