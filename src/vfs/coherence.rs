@@ -78,9 +78,10 @@ impl FileSystem {
             .there
             .as_ref()
             .and_then(|opened| Ino::of(directory.folder.policy.id, opened.object.number));
-        // The kernel of this mount knows what it asked for, but not that other nodes are the same inode.
+        // The kernel of this mount knows what it asked for, but not that other nodes are the same inode; and which of
+        // them it asked for is not known here.
         if let Some(number) = number {
-            self.drop_attributes_but(number, Some(number));
+            self.drop_attributes_but(number, None);
             self.others(|mount| mount.drop_attributes_but(number, None));
         }
     }

@@ -176,6 +176,10 @@ impl FileSystem {
         &self, view: &View, parent: &Seen, name: &Name, probe: Probe, flags: i32,
         passthrough: &dyn Passthrough,
     ) -> Result<(Entry, Opening)> {
+        // The kernel opens anything else by itself, and to open a FIFO is to wait for its other end.
+        if probe.kind() != Some(FileKind::Regular) {
+            return Err(Error::Stale);
+        }
         let (seen, stat) = self
             .keep_probed(view, parent, name, probe)?
             .ok_or(Refusal::NotFound)?;

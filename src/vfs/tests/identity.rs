@@ -235,3 +235,30 @@ fn a_file_keeps_its_generation_and_the_next_with_its_number_has_another() {
     }
     println!("SKIP: the file system never gave a number again");
 }
+
+#[test]
+fn a_fifo_that_took_a_missing_name_stops_nobody_who_would_make_a_file() {
+    let bench = Bench::new();
+    let mode = nix::sys::stat::Mode::from_bits_truncate(0o644);
+    nix::unistd::mkfifo(&bench.on_disk("fifo"), mode).unwrap();
+    std::os::unix::fs::symlink("file", bench.on_disk("way")).unwrap();
+    for (name, flags) in [
+        ("fifo", libc::O_WRONLY),
+        ("fifo", libc::O_RDWR),
+        ("way", libc::O_RDONLY),
+    ] {
+        let made = bench.filesystem.create(
+            CALLER,
+            bench.folder,
+            name.as_bytes(),
+            0o644,
+            flags,
+            &NoPassthrough,
+        );
+        assert_eq!(
+            errno(made),
+            libc::ESTALE,
+            "the kernel looks again, and opens it by itself"
+        );
+    }
+}
