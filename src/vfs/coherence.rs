@@ -11,7 +11,7 @@ use super::error::Result;
 use super::filesystem::{FileSystem, Seen};
 use super::ids::Ino;
 use super::kernel::Features;
-use super::leases::Begun;
+use super::leases::{Begun, Leases};
 use super::locate::Probe;
 use super::node::{Node, Position};
 use super::view::FolderView;
@@ -24,16 +24,17 @@ pub(super) const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 /// Where changes behind the daemon's back are not noticed.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
-/// A change in a directory that is under way. While it lives, no other mount keeps a name of the directory.
+/// A change that is under way, of the names of a directory or of the attributes of an inode. While it lives, and a while
+/// after, no other mount keeps what it is told of them.
 #[must_use]
 pub(super) struct Changing<'a> {
-    filesystem: &'a FileSystem,
-    directory: Ino,
+    leases: &'a Leases,
+    number: Ino,
 }
 
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
-        self.filesystem.shared.leases.end(self.directory);
+        self.leases.end(self.number);
     }
 }
 
@@ -66,10 +67,24 @@ impl FileSystem {
             self.others(|mount| mount.forget_directory(number));
             leases.told(number, round);
         }
-        Changing {
-            filesystem: self,
-            directory: number,
-        }
+        Changing { leases, number }
+    }
+
+    /// Begins to change the attributes of an inode: to be called before the backing is touched, and kept until
+    /// [`FileSystem::touched`] was called. A mount that looks in between may have the former ones on their way to a
+    /// kernel that does not know the inode yet, and cannot be told to drop them.
+    pub(super) fn touching(&self, number: Ino) -> Changing<'_> {
+        let leases = &self.shared.touches;
+        // Who is to be told is known afterwards.
+        let _: Begun = leases.begin(number, self.id);
+        Changing { leases, number }
+    }
+
+    /// Likewise, of what was found at a name.
+    pub(super) fn touching_found(&self, directory: &Seen, probe: &Probe) -> Option<Changing<'_>> {
+        let there = probe.there.as_ref()?;
+        let number = Ino::of(directory.folder.policy.id, there.object.number)?;
+        Some(self.touching(number))
     }
 
     /// Lets all others know of what became of the inode that had a name here.
@@ -81,7 +96,9 @@ impl FileSystem {
         // The kernel of this mount knows what it asked for, but not that other nodes are the same inode; and which of
         // them it asked for is not known here.
         if let Some(number) = number {
-            self.drop_attributes_but(number, None);
+            if self.nodes.relatives_of(number) > 1 {
+                self.drop_attributes_but(number, None);
+            }
             self.others(|mount| mount.drop_attributes_but(number, None));
         }
     }
@@ -121,9 +138,7 @@ impl FileSystem {
             if known {
                 // What is not open is let go of then, and with it what is kept here.
                 let directory = directory.node.ino.family();
-                self.shared
-                    .invalidator
-                    .forget_name(mount, directory, name.as_bytes());
+                mount.name_gone(directory, name.as_bytes());
             }
         }
         Ok(())
@@ -188,6 +203,7 @@ impl FileSystem {
     /// How long the kernel may keep the attributes of a node.
     pub(super) fn attributes_last(&self, seen: &Seen) -> Duration {
         let ino = seen.node.ino;
+        let touched = self.shared.touches.is_elsewhere(ino.family(), self.id);
         let elsewhere = if seen.node.is_directory() {
             !seen.verdict.rights.contains(Right::Read)
                 || self.shared.leases.is_elsewhere(ino.family(), self.id)
@@ -195,7 +211,7 @@ impl FileSystem {
             self.shared.writers.is_elsewhere(self.id, ino)
         };
         // Where names are not kept each walk asks anyway, and nothing has to be told when the policy changes.
-        if elsewhere || !ino.is_shared() || !self.features().epoch {
+        if touched || elsewhere || !ino.is_shared() || !self.features().epoch {
             Duration::ZERO
         } else {
             lasts(&seen.folder)
@@ -219,7 +235,7 @@ impl FileSystem {
         let number = node.ino.family();
         for mount in self.shared.mounts() {
             if mount.id != self.id && !mount.has_passthrough() {
-                self.shared.invalidator.drop_pages(mount, number);
+                mount.pages_changed(number);
             }
         }
     }
@@ -253,13 +269,19 @@ impl FileSystem {
         });
     }
 
+    /// Drops the attributes that the kernel keeps of an inode's nodes, but for one. Where it does not know a node yet, an
+    /// answer may be on its way: then its names are looked up anew, and the attributes with them.
     fn drop_attributes_but(&self, number: Ino, but: Option<Ino>) {
         let Some(kernel) = self.kernel.get() else { return };
+        let mut unknown = false;
         self.nodes.each_of(number, |node| {
             if Some(node.ino) != but {
-                kernel.drop_attributes(node.ino);
+                unknown |= !kernel.drop_attributes(node.ino);
             }
         });
+        if unknown {
+            self.forget_names();
+        }
     }
 
     fn others(&self, tell: impl Fn(&Self)) {

@@ -139,6 +139,12 @@ impl Descriptors {
             let _as = folder.backing.credentials().assume()?;
             Arc::new(backing::reopen(&held, libc::O_RDONLY | libc::O_NONBLOCK)?)
         };
+        // Whoever reads goes on to when the file has another name, or none that is known here.
+        if node.object.handle().is_none()
+            && let Some(handle) = backing::handle(&*opened)?
+        {
+            node.object.learn(handle);
+        }
         node.hold_readable(&opened);
         Ok(opened)
     }

@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::authorize::take_asked;
+use super::chores::Chores;
 use super::counters::Counter;
 use super::cut::Cuts;
 use super::error::{Error, Result};
@@ -70,6 +71,7 @@ pub struct FileSystem {
     pub(super) id: MountId,
     pub(super) reach: Arc<Reach>,
     pub(super) cuts: Cuts,
+    pub(super) chores: Chores,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
 }
@@ -97,6 +99,7 @@ pub enum Target {
 
 impl Drop for FileSystem {
     fn drop(&mut self) {
+        self.shared.writers.ended(self.id);
         if self.kernel.get().is_some() {
             self.shared.detached();
         }
@@ -123,6 +126,7 @@ impl FileSystem {
             id: shared.next_mount(),
             reach: Arc::default(),
             cuts: Cuts::default(),
+            chores: Chores::default(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });

@@ -12,6 +12,7 @@ use super::error::{Error, Result};
 use super::ids::{Fh, Ino, LockOwner};
 use super::kernel::BackingFile;
 use super::node::Node;
+use super::ops::Route;
 use crate::backing;
 
 /// An open file.
@@ -29,25 +30,30 @@ pub struct OpenFile {
     cached: bool,
     /// The daemon's own open file, which one that bypasses the daemon mostly can do without.
     fd: OnceLock<Arc<OwnedFd>>,
-    /// What the kernel reads and writes by itself.
-    backing: Option<Arc<BackingFile>>,
+    /// Whether reads and writes pass by the daemon.
+    bypasses: bool,
+    /// What the kernel reads and writes by itself, or would.
+    _backing: Option<Arc<BackingFile>>,
     /// Who took locks through it.
     lock_owners: Mutex<Vec<LockOwner>>,
 }
 
 impl OpenFile {
-    pub(super) fn new(
-        node: &Arc<Node>, flags: i32, writable: bool, cached: bool, backing: Option<Arc<BackingFile>>,
-    ) -> Self {
+    pub(super) fn new(node: &Arc<Node>, flags: i32, writable: bool, route: &Route) -> Self {
         node.opened();
+        let backing = match route {
+            Route::Kernel(backing) | Route::Beside(backing) => Some(Arc::clone(backing)),
+            Route::Cached | Route::Daemon => None,
+        };
         Self {
             node: Arc::clone(node),
             writable,
             cuts: node.cuts(),
             flags,
-            cached,
+            cached: matches!(route, Route::Cached),
             fd: OnceLock::new(),
-            backing,
+            bypasses: matches!(route, Route::Kernel(_)),
+            _backing: backing,
             lock_owners: Mutex::default(),
         }
     }
@@ -73,7 +79,7 @@ impl OpenFile {
 
     /// Tells whether reads and writes pass by the daemon.
     pub fn bypasses(&self) -> bool {
-        self.backing.is_some()
+        self.bypasses
     }
 
     /// Remembers who took a lock through it.

@@ -6,8 +6,8 @@
 //! thread, and gives up when he has a signal pending (fuser knows no INTERRUPT).
 //!
 //! The closing of a file that had no locks when it was opened is not told (`FOPEN_NOFLUSH`): its locks end when the
-//! kernel lets go of it, a moment after the last close. So who finds a lock in his way looks first whether its holder
-//! still has the file open.
+//! kernel lets go of it, a moment after the last close. So who finds a lock in his way whose holder does not have the file
+//! open any more waits for that moment.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -41,9 +41,6 @@ struct Held {
     /// The open file of the backing that bears the locks.
     fd: OwnedFd,
     process: u32,
-    /// Whether a part of the file was locked, which flock(2) never does: then it ends when the process closes the file,
-    /// whoever else has inherited the descriptor.
-    in_parts: bool,
 }
 
 impl NodeLocks {
@@ -59,30 +56,23 @@ impl NodeLocks {
             Entry::Vacant(entry) => entry.insert(Held {
                 fd: open()?,
                 process: claim.process,
-                in_parts: false,
             }),
         };
         if !backing::ofd_lock(held.fd.as_fd(), lock)? {
             return Err(Error::Locked);
         }
         held.process = claim.process;
-        held.in_parts |= lock.start != 0 || lock.end < i64::MAX as u64;
         Ok(())
     }
 
-    /// Ends the locks of processes that do not have the file open any more, and tells whether there are such. Those on
-    /// the whole file may belong to others by now, who inherited them (flock(2)): they are left to end by themselves.
-    pub(super) fn release_closed(&self, has_open: impl Fn(u32) -> bool) -> bool {
+    /// Tells whether a process took a lock here that does not have the file open any more: then the lock may be about to
+    /// end, unless others have inherited the open file.
+    pub(super) fn is_ending(&self, has_open: impl Fn(u32) -> bool) -> bool {
         let Some(owners) = self.0.get() else { return false };
         let processes: Vec<_> = owners.lock().values().map(|held| held.process).collect();
-        let closed: Vec<_> = processes
+        processes
             .into_iter()
-            .filter(|&process| process != 0 && !has_open(process))
-            .collect();
-        owners
-            .lock()
-            .retain(|_, held| !held.in_parts || !closed.contains(&held.process));
-        !closed.is_empty()
+            .any(|process| process != 0 && !has_open(process))
     }
 
     /// The lock that stands in the way of one; `None` if it could be had.

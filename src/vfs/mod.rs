@@ -16,6 +16,7 @@ mod authorize;
 pub mod backing;
 mod behind;
 mod census;
+mod chores;
 mod coherence;
 mod counters;
 mod cut;

@@ -127,6 +127,16 @@ impl Nodes {
         }
     }
 
+    /// Tells whether the kernel knows nothing but the top directory.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.read().nodes.is_empty())
+    }
+
+    /// How many nodes an inode has.
+    pub(super) fn relatives_of(&self, number: Ino) -> usize {
+        self.shard(number).read().family(number).count()
+    }
+
     /// Calls for each node of an inode, by the number that they share ([`Ino::family`]).
     pub fn each_of(&self, number: Ino, call: impl FnMut(&Arc<Node>)) {
         self.relatives(number).iter().for_each(call);

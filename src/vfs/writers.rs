@@ -74,6 +74,19 @@ impl Writers {
         }
     }
 
+    /// Forgets what a mount that has ended had open.
+    pub(super) fn ended(&self, mount: MountId) {
+        for shard in &self.shards {
+            shard.lock().retain(|_, writers| {
+                writers.retain(|writer| writer.mount != mount);
+                if writers.is_empty() {
+                    self.inodes.fetch_sub(1, Ordering::Release);
+                }
+                !writers.is_empty()
+            });
+        }
+    }
+
     /// Tells whether a file is open for writing through another node than this.
     pub(super) fn is_elsewhere(&self, mount: MountId, ino: Ino) -> bool {
         self.inodes.load(Ordering::Acquire) > 0
@@ -118,6 +131,9 @@ mod tests {
         assert!(writers.is_elsewhere(two, ino), "it is open twice");
         writers.closed(one, ino);
         assert!(!writers.is_elsewhere(two, ino));
+        writers.opened(one, ino);
+        writers.ended(one);
+        assert!(!writers.is_elsewhere(two, ino), "the mount has ended");
         assert_eq!(writers.inodes.load(Ordering::Relaxed), 0);
     }
 }

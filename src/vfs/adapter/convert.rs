@@ -84,7 +84,7 @@ pub(super) fn directory_flags(opened: &OpenedDirectory) -> FopenFlags {
 pub(super) fn open_flags(opening: &Opening) -> FopenFlags {
     let mut flags = match &opening.route {
         Route::Kernel(_) | Route::Cached => FopenFlags::empty(),
-        Route::Daemon => FopenFlags::FOPEN_DIRECT_IO,
+        Route::Daemon | Route::Beside(_) => FopenFlags::FOPEN_DIRECT_IO,
     };
     flags.set(FopenFlags::FOPEN_NOFLUSH, !opening.flush);
     flags

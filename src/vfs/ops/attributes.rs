@@ -100,6 +100,7 @@ impl FileSystem {
             });
             let writable = file.as_ref().is_some_and(|file| file.writable);
             judged.map_err(|error| if writable { revoked_write(error) } else { error })?;
+            let _touching = self.touching(seen.node.ino.family());
             self.set_judged(&seen, &at, set, &stat, file.as_ref(), bare)?;
             self.touched(&seen.node);
             Ok(self.attr(&seen, &at.stat(&seen)?))

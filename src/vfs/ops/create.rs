@@ -177,8 +177,10 @@ impl FileSystem {
         passthrough: &dyn Passthrough,
     ) -> Result<(Entry, Opening)> {
         // The kernel opens anything else by itself, and to open a FIFO is to wait for its other end.
-        if probe.kind() != Some(FileKind::Regular) {
-            return Err(Error::Stale);
+        match probe.kind() {
+            Some(FileKind::Regular) => {}
+            Some(FileKind::Directory) => return Err(std::io::Error::from_raw_os_error(libc::EISDIR).into()),
+            _ => return Err(Error::Stale),
         }
         let (seen, stat) = self
             .keep_probed(view, parent, name, probe)?

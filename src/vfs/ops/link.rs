@@ -41,7 +41,10 @@ impl FileSystem {
                 occupied: probe.there.is_some(),
                 same_zone,
             })?;
-            let _changing = self.changing(&parent.node);
+            let _changing = (
+                self.changing(&parent.node),
+                self.touching(source.node.ino.family()),
+            );
             {
                 let (file, directory) = (self.fd(&source)?, self.fd(&parent)?);
                 let _as = parent.folder.backing.credentials().assume()?;

@@ -21,11 +21,7 @@ impl FileSystem {
     pub fn getlk(&self, fh: Fh, owner: LockOwner, lock: Lock) -> Result<Option<Lock>> {
         let (seen, file) = self.judge_lock(fh, lock)?;
         let fd = self.fd(&seen)?;
-        let test = || file.node.locks.test(owner, lock, || open_for(&seen, &fd, lock));
-        match test()? {
-            Some(_) if self.shared.release_closed_locks(&file.node) => test(),
-            found => Ok(found),
-        }
+        file.node.locks.test(owner, lock, || open_for(&seen, &fd, lock))
     }
 
     /// Takes, changes or gives back a lock. With `wait` it is `done` that gets the outcome, at once or later, in
@@ -46,27 +42,15 @@ impl FileSystem {
         }
         let node = Arc::clone(&file.node);
         let attempt = move || node.locks.set(claim, lock, || open_for(&seen, &fd, lock));
-        let mut outcome = attempt();
-        // Who closed the file without a word has no locks any more, even if they are still there.
-        let ending = matches!(outcome, Err(Error::Locked)) && self.shared.release_closed_locks(&file.node);
-        if ending {
-            outcome = attempt();
-        }
+        let outcome = attempt();
+        // The locks of who closed the file without a word end in a moment.
+        let ending = matches!(outcome, Err(Error::Locked)) && self.shared.is_lock_ending(&file.node);
         if lock.kind != LockKind::Write {
             // Others may have what was given back, or what was a write lock before.
             self.waiters.wake();
         }
         match outcome {
             Err(Error::Locked) if wait || ending => {
-                let (shared, node) = (Arc::clone(&self.shared), Arc::clone(&file.node));
-                let mut tries = 0_u32;
-                let attempt = move || {
-                    tries = tries.wrapping_add(1);
-                    if tries.is_multiple_of(LOOKS) {
-                        shared.release_closed_locks(&node);
-                    }
-                    attempt()
-                };
                 self.waiters.wait(caller.pid, wait, attempt, done);
             }
             outcome => done(outcome),
@@ -89,18 +73,15 @@ impl FileSystem {
     }
 }
 
-/// How often one who waits tries before it is looked again whether the holder has closed the file.
-const LOOKS: u32 = 20;
-
 impl Shared {
-    /// Ends the locks on a file, in all mounts, of processes that have closed it; tells whether there are such.
-    fn release_closed_locks(&self, node: &Node) -> bool {
+    /// Tells whether a process took a lock on a file, in whatever mount, that has closed it since.
+    fn is_lock_ending(&self, node: &Node) -> bool {
         let mut any = false;
         for mount in self.mounts() {
             mount.nodes.each_of(node.ino.family(), |node| {
                 any |= node
                     .locks
-                    .release_closed(|process| backing::has_open(process, node.ino.0));
+                    .is_ending(|process| backing::has_open(process, node.ino.0));
             });
         }
         any

@@ -26,6 +26,9 @@ pub enum Route {
     Cached,
     /// By the daemon, each time.
     Daemon,
+    /// Likewise, while other files of the same inode are read and written by the kernel: it demands that all name the
+    /// same backing file.
+    Beside(Arc<BackingFile>),
 }
 
 /// An open file, as the kernel is told of it.
@@ -43,7 +46,7 @@ impl Opening {
     /// The kernel's number of the file that it reads and writes by itself.
     pub(crate) fn backing(&self) -> Option<&fuser::BackingId> {
         match &self.route {
-            Route::Kernel(backing) => backing.id(),
+            Route::Kernel(backing) | Route::Beside(backing) => backing.id(),
             Route::Cached | Route::Daemon => None,
         }
     }
@@ -150,21 +153,14 @@ impl FileSystem {
             self.opened_for_writing(node);
         }
         let route = self.route(seen, flags, &fd, passthrough);
-        let (fd, backing) = match &route {
+        let fd = if matches!(route, Route::Kernel(_)) {
+            node.bypasses(writable);
             // The daemon needs an open file of its own only now and then: see `OpenFile::fd`.
-            Route::Kernel(backing) => {
-                node.bypasses(writable);
-                (None, Some(Arc::clone(backing)))
-            }
-            Route::Cached | Route::Daemon => (really.then_some(fd), None),
+            None
+        } else {
+            really.then_some(fd)
         };
-        let file = OpenFile::new(
-            node,
-            flags & PASSED_ON,
-            writable,
-            matches!(route, Route::Cached),
-            backing,
-        );
+        let file = OpenFile::new(node, flags & PASSED_ON, writable, &route);
         let opened = self.handles.open_file(file, fd).inspect_err(|_| {
             if writable {
                 self.closed_for_writing(node);
@@ -206,7 +202,7 @@ impl FileSystem {
             return if wanted {
                 Route::Kernel(backing)
             } else {
-                Route::Daemon
+                Route::Beside(backing)
             };
         }
         if wanted

@@ -59,7 +59,7 @@ impl FileSystem {
         &self, parent: &Seen, name: &backing::Name, probe: &Probe, directory: bool,
     ) -> Result<()> {
         self.keep_for_readers(parent, name, probe)?;
-        let _changing = self.changing(&parent.node);
+        let _changing = (self.changing(&parent.node), self.touching_found(parent, probe));
         {
             let fd = self.fd(parent)?;
             let _as = parent.folder.backing.credentials().assume()?;

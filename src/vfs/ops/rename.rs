@@ -102,6 +102,10 @@ impl FileSystem {
             self.keep_for_readers(new_parent, new_name, target)?;
         }
         let _changing = (self.changing(&parent.node), self.changing(&new_parent.node));
+        let _touching = (
+            self.touching_found(parent, entry),
+            self.touching_found(parent, target),
+        );
         {
             let (from, to) = (self.fd(parent)?, self.fd(new_parent)?);
             let _as = parent.folder.backing.credentials().assume()?;

@@ -37,6 +37,7 @@ impl FileSystem {
                 user: name.starts_with(USER),
             })?;
             let fd = self.fd(&seen)?;
+            let _touching = self.touching(seen.node.ino.family());
             let _as = seen.folder.backing.credentials().assume()?;
             backing::set_xattr(fd.as_fd(), name, value, flags.create, flags.replace)?;
             self.touched(&seen.node);
@@ -59,6 +60,7 @@ impl FileSystem {
                 user: name.starts_with(USER),
             })?;
             let fd = self.fd(&seen)?;
+            let _touching = self.touching(seen.node.ino.family());
             let _as = seen.folder.backing.credentials().assume()?;
             backing::remove_xattr(fd.as_fd(), name)?;
             self.touched(&seen.node);
