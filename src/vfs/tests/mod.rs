@@ -8,7 +8,7 @@ pub(super) mod bench;
 mod corridors;
 mod directory;
 mod identity;
-
+mod kept;
 mod moved;
 mod nodes;
 mod questions;
