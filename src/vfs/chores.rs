@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -32,8 +32,8 @@ struct Left {
     running: bool,
     /// Who waits for what is urgent: the pages of files whose rights shrank, and the listings.
     urgent: Vec<Option<SyncSender<()>>>,
-    /// Whether all attributes are to go.
-    attributes: bool,
+    /// When all attributes are to go, whatever else comes in between.
+    attributes: Option<Instant>,
     /// Inodes whose pages are old.
     pages: HashSet<Ino>,
     /// Names, with their directories, that lead nowhere any more.
@@ -50,7 +50,7 @@ impl FileSystem {
         }
         self.leave(|left| {
             left.urgent.push(done);
-            left.attributes = true;
+            left.attributes.get_or_insert_with(|| Instant::now() + PAUSE);
         });
     }
 
@@ -96,17 +96,18 @@ impl FileSystem {
     fn do_chores(&self) {
         loop {
             let mut left = self.chores.left.lock();
-            if left.urgent.is_empty() && left.pages.is_empty() && left.names.is_empty() {
-                if !left.attributes {
-                    left.running = false;
-                    return;
-                }
-                if !self.chores.more.wait_for(&mut left, PAUSE).timed_out() {
-                    continue;
-                }
-                left.attributes = false;
+            if left.attributes.is_some_and(|due| due <= Instant::now()) && left.urgent.is_empty() {
+                left.attributes = None;
                 drop(left);
                 self.drop_all_attributes();
+                continue;
+            }
+            if left.urgent.is_empty() && left.pages.is_empty() && left.names.is_empty() {
+                let Some(due) = left.attributes else {
+                    left.running = false;
+                    return;
+                };
+                self.chores.more.wait_until(&mut left, due);
                 continue;
             }
             let urgent = std::mem::take(&mut left.urgent);

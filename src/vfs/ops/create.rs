@@ -42,7 +42,9 @@ impl FileSystem {
                 .map_err(|error| taken(error, &mut look, flags & libc::O_EXCL == 0))?;
             let probe = self.probe_made(&parent, &name, &fd)?;
             let (seen, entry) = self.keep_made(view, &parent, &name, probe)?;
-            let opening = self.open_checked(&seen, flags & !libc::O_TRUNC, fd, true, passthrough)?;
+            let opening = self
+                .open_checked(&seen, flags & !libc::O_TRUNC, fd, true, passthrough)
+                .inspect_err(|_| self.nodes.forget(seen.node.ino, 1))?;
             Ok((entry, opening))
         })
     }
