@@ -34,6 +34,8 @@ pub struct Actor {
     session: Session,
     hand: Hand,
     held: Arc<Mutex<Held>>,
+    /// Whether his mappings stay for a while when he is done with them.
+    keeps_mappings: bool,
 }
 
 impl Actor {
@@ -49,7 +51,13 @@ impl Actor {
             session: user.stay(),
             hand,
             held: Arc::default(),
+            keeps_mappings: true,
         }
+    }
+
+    /// Lets go of each mapping when he is done with it.
+    pub fn keep_no_mapping(&mut self) {
+        self.keeps_mappings = false;
     }
 
     pub fn name(&self) -> String {
@@ -177,14 +185,18 @@ impl Actor {
         })
     }
 
-    /// Stores a byte through a mapping that stays for a while, and brings it to the file.
+    /// Stores a byte through a mapping, which may stay for a while, and brings it to the file.
     fn map(&mut self, at: &Spot, offset: usize) -> String {
         let path = self.top.join(&at.full);
+        let last = match self.keeps_mappings {
+            true => "maps = (maps + [map])[-2:]".to_owned(),
+            false => "map.close()".to_owned(),
+        };
         let lines = [
             format!("fd = os.open({path:?}, os.O_RDWR)"),
             "map = mmap.mmap(fd, 0); os.close(fd)".into(),
             format!("map[{offset} % len(map)] = 77; map.flush()"),
-            "maps = (maps + [map])[-2:]".into(),
+            last,
         ];
         let mut answers = lines.iter().map(|line| self.hand.does(line));
         answers.find(|answer| answer != "ok").unwrap_or("ok".into())

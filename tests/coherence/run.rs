@@ -68,17 +68,23 @@ impl Run {
             (BOB, Place::Mount, world.mount(BOB).join("tests")),
             (native, Place::Disk, backing.clone()),
         ];
-        if seed > 2 {
+        let looks_only = seed > 2;
+        if looks_only {
             world.share("tests", CARA, "view");
             let at = world.mount_with(CARA, "--read-only").join("tests");
             places.push((CARA, Place::ReadOnlyMount, at));
         }
         let actors = places.into_iter();
-        let actors = actors.map(|(user, place, top)| Actor::new(user, place, top, &backing));
+        let mut actors: Vec<_> = actors
+            .map(|(user, place, top)| Actor::new(user, place, top, &backing))
+            .collect();
+        // Who keeps pages is told of what was stored to a mapping on the disk when that is gone.
+        let native = actors.iter_mut().filter(|actor| actor.place == Place::Disk);
+        native.filter(|_| looks_only).for_each(Actor::keep_no_mapping);
         let mut run = Self {
             seed,
             random: Random::new(seed),
-            actors: actors.collect(),
+            actors,
             backing,
             entries: BTreeMap::new(),
             mapped: BTreeSet::new(),
