@@ -14,6 +14,7 @@ pub mod level;
 pub mod line;
 pub mod operation;
 pub mod place;
+pub mod protection;
 pub mod snapshot;
 pub mod subject;
 pub mod tree;
@@ -26,6 +27,9 @@ pub use level::{Level, LineLevel, Right, Rights, Standing};
 pub use line::{Line, LineKind, Principal};
 pub use operation::{Operation, Refusal, judge};
 pub use place::{PathError, Place, PlaceChange, PlaceKind, PlacePath, Places, Target, TargetId};
+pub use protection::{
+    Inode, Ledger, Made, PatternError, Process, Protection, Renamed, ScratchMark, ScratchNames, Spot,
+};
 pub use snapshot::{Account, AccountKind, Snapshot, TopEntry, top_places};
 pub use subject::Subject;
 pub use tree::{Cursor, SubjectTree, Verdict};

@@ -1,0 +1,334 @@
+//! What programs made, moved aside and said to be gone in one mount, and what may go therefore.
+//!
+//! Events in, verdicts out. Everything is tied to three things at once: the name in its directory, the inode that
+//! bears it, and the process; where one of them is another, nothing is known, and what is not known is protected. So
+//! what happens past this mount needs not be told, and to forget anything is always safe.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::policy::ids::FolderId;
+
+/// A process: a number of the kernel's and when it was started, in ticks of `proc_pid_stat(5)` since the machine was.
+/// No two that ever ran have the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Process {
+    /// The thread group's number.
+    pub id: u32,
+    /// When its first thread was started.
+    pub started: u64,
+}
+
+/// An inode: its number, and its birth, which tells it from those that had the number before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Inode {
+    /// The folder it lies in.
+    pub folder: FolderId,
+    /// Its number on the backing.
+    pub number: u64,
+    /// Told by the backing.
+    pub birth: u64,
+}
+
+/// A name in a directory.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Spot {
+    /// The directory.
+    pub directory: Inode,
+    /// The name.
+    pub name: Box<[u8]>,
+}
+
+/// How something was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Made {
+    /// So that it could not have been there before (O_EXCL, mkdir, symlink, link, mknod).
+    pub exclusively: bool,
+    /// A new regular file, and no further name of one.
+    pub new_file: bool,
+}
+
+/// What was renamed.
+#[derive(Clone, Debug)]
+pub struct Renamed {
+    /// The name it left.
+    pub from: Spot,
+    /// The name it has.
+    pub to: Spot,
+    /// What it is.
+    pub inode: Inode,
+    /// Whether it is a regular file.
+    pub regular: bool,
+    /// Whether something else had the name.
+    pub replaced: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Transient {
+    inode: Inode,
+    by: Process,
+    new_file: bool,
+    turn: u64,
+}
+
+/// What stepped aside, by the name that it has now.
+#[derive(Clone, Debug)]
+struct Aside {
+    inode: Inode,
+    by: Process,
+    left: Spot,
+    /// What the process made at the name that was left.
+    anew: Option<Inode>,
+    turn: u64,
+}
+
+/// What a process said to be gone.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    inode: Inode,
+    by: Process,
+    until: Duration,
+    directory: bool,
+}
+
+/// See the module's doc.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    transient: HashMap<Spot, Transient>,
+    aside: HashMap<Spot, Aside>,
+    /// Where what left a name is now.
+    left: HashMap<Spot, Spot>,
+    gone: HashMap<Spot, Gone>,
+    /// All of the first two, the oldest first.
+    turns: BTreeMap<u64, Spot>,
+    turn: u64,
+    /// From how many entries on it is worth while to look which processes have ended.
+    due: usize,
+}
+
+/// More than this is not kept: the oldest is protected then.
+const MOST: usize = 4096;
+/// And of what is said to be gone.
+const MOST_GONE: usize = 4096;
+/// Below this it is not worth while to look which processes have ended.
+const LEAST_DUE: usize = 64;
+
+impl Ledger {
+    /// A process made an entry.
+    pub fn made(&mut self, spot: &Spot, inode: Inode, by: Process, how: Made) {
+        self.forget(spot);
+        if how.exclusively {
+            let turn = self.next_turn(spot);
+            self.transient.insert(
+                spot.clone(),
+                Transient {
+                    inode,
+                    by,
+                    new_file: how.new_file,
+                    turn,
+                },
+            );
+        }
+        self.came_anew(spot, inode, by, how.new_file);
+    }
+
+    /// Tells whether a process made this very entry exclusively, or renamed what it made so.
+    pub fn is_transient(&self, spot: &Spot, inode: Inode, by: Process) -> bool {
+        self.transient
+            .get(spot)
+            .is_some_and(|entry| entry.inode == inode && entry.by == by)
+    }
+
+    /// The name that an entry left when this process stepped aside with it, and what it has made there since.
+    pub fn stepped_aside(&self, spot: &Spot, inode: Inode, by: Process) -> Option<(&[u8], Inode)> {
+        let aside = self.aside.get(spot)?;
+        let same = aside.inode == inode && aside.by == by;
+        Some((&*aside.left.name, aside.anew.filter(|_| same)?))
+    }
+
+    /// Tells whether something stepped aside from a name: then it matters who makes it anew.
+    pub fn is_awaited(&self, spot: &Spot) -> bool {
+        self.left.contains_key(spot)
+    }
+
+    /// Tells whether nothing is known at all.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.gone.is_empty()
+    }
+
+    /// An entry was removed. If it had stepped aside, what took its name is as protected as it was.
+    pub fn removed(&mut self, spot: &Spot) {
+        if let Some(aside) = self.aside.get(spot).filter(|aside| aside.anew.is_some()) {
+            let left = aside.left.clone();
+            self.forget_transient(&left);
+        }
+        if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
+            aside.anew = None;
+        }
+        self.forget(spot);
+    }
+
+    /// An entry was renamed, by a process if that is known.
+    pub fn renamed(&mut self, renamed: &Renamed, by: Option<Process>) {
+        let Renamed {
+            from,
+            to,
+            inode,
+            regular,
+            replaced,
+        } = renamed;
+        if from == to {
+            return;
+        }
+        let transient = by.and_then(|by| {
+            let entry = self.transient.get(from);
+            entry
+                .copied()
+                .filter(|entry| entry.inode == *inode && entry.by == by)
+        });
+        // What is aside already has left another name: that one is not to be had by a second step.
+        let aside = self.aside.contains_key(from);
+        // What had come anew to a name is there no more.
+        for spot in [from, to] {
+            if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
+                aside.anew = None;
+            }
+        }
+        self.forget(from);
+        self.forget(to);
+        let Some(by) = by else { return };
+        match transient {
+            // A name that held something is protected again, whoever owns what holds it now.
+            Some(entry) => {
+                if !replaced {
+                    let turn = self.next_turn(to);
+                    self.transient.insert(to.clone(), Transient { turn, ..entry });
+                }
+                self.came_anew(to, *inode, by, entry.new_file);
+            }
+            None if *regular && !replaced && !aside && from.directory == to.directory => {
+                self.step_aside(from, to, *inode, by);
+            }
+            None => {}
+        }
+    }
+
+    /// A process unlinked an entry that stays all the same, until that process makes it anew.
+    pub fn said_gone(&mut self, spot: &Spot, inode: Inode, by: Process, directory: bool, until: Duration) {
+        if self.gone.len() < MOST_GONE || self.gone.contains_key(spot) {
+            let gone = Gone {
+                inode,
+                by,
+                until,
+                directory,
+            };
+            self.gone.insert(spot.clone(), gone);
+        }
+    }
+
+    /// Tells whether there is room for another that is said to be gone.
+    pub fn has_room_for_gone(&self) -> bool {
+        self.gone.len() < MOST_GONE
+    }
+
+    /// Tells whether an entry is gone for a process; for `None`, whether it is for any.
+    pub fn is_gone(&self, spot: &Spot, inode: Inode, by: Option<Process>, now: Duration) -> bool {
+        self.gone
+            .get(spot)
+            .is_some_and(|gone| gone.inode == inode && gone.until > now && by.is_none_or(|by| gone.by == by))
+    }
+
+    /// Tells whether any entry is gone for anybody.
+    pub fn knows_of_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// An entry is there again for all, or something else is.
+    pub fn is_back(&mut self, spot: &Spot) {
+        self.gone.remove(spot);
+    }
+
+    /// Forgets of what was gone what has come back by itself, and tells of it: files by their names.
+    pub fn come_back(&mut self, now: Duration, runs: impl Fn(Process) -> bool) -> Vec<(Process, Spot)> {
+        let back = self
+            .gone
+            .extract_if(|_, gone| gone.until <= now || !runs(gone.by));
+        let files = back.filter(|(_, gone)| !gone.directory);
+        files.map(|(spot, gone)| (gone.by, spot)).collect()
+    }
+
+    /// Tells whether so much has come together that it is worth while to look which processes have ended.
+    pub fn is_due(&self) -> bool {
+        self.turns.len() >= self.due.max(LEAST_DUE)
+    }
+
+    /// Forgets what processes that have ended made.
+    pub fn forget_ended(&mut self, mut runs: impl FnMut(Process) -> bool) {
+        let mut known: HashMap<Process, bool> = HashMap::new();
+        let mut ended = Vec::new();
+        for spot in self.turns.values() {
+            let by = self.transient.get(spot).map(|entry| entry.by);
+            let Some(by) = by.or_else(|| self.aside.get(spot).map(|aside| aside.by)) else {
+                continue;
+            };
+            if !*known.entry(by).or_insert_with(|| runs(by)) {
+                ended.push(spot.clone());
+            }
+        }
+        for spot in ended {
+            self.forget(&spot);
+        }
+        self.due = 2 * self.turns.len();
+    }
+
+    fn step_aside(&mut self, from: &Spot, to: &Spot, inode: Inode, by: Process) {
+        let turn = self.next_turn(to);
+        let aside = Aside {
+            inode,
+            by,
+            left: from.clone(),
+            anew: None,
+            turn,
+        };
+        self.aside.insert(to.clone(), aside);
+        self.left.insert(from.clone(), to.clone());
+    }
+
+    /// Something came to a name that another may have left.
+    fn came_anew(&mut self, spot: &Spot, inode: Inode, by: Process, new_file: bool) {
+        if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
+            aside.anew = (new_file && aside.by == by).then_some(inode);
+        }
+    }
+
+    fn next_turn(&mut self, spot: &Spot) -> u64 {
+        while self.turns.len() >= MOST
+            && let Some((_, oldest)) = self.turns.pop_first()
+        {
+            self.forget(&oldest);
+        }
+        self.turn += 1;
+        self.turns.insert(self.turn, spot.clone());
+        self.turn
+    }
+
+    /// Forgets what is known of the entry that has a name.
+    fn forget(&mut self, spot: &Spot) {
+        self.forget_transient(spot);
+        if let Some(aside) = self.aside.remove(spot) {
+            self.turns.remove(&aside.turn);
+            if self.left.get(&aside.left) == Some(spot) {
+                self.left.remove(&aside.left);
+            }
+        }
+    }
+
+    fn forget_transient(&mut self, spot: &Spot) {
+        if let Some(entry) = self.transient.remove(spot) {
+            self.turns.remove(&entry.turn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
