@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
 
 use super::sys;
 
@@ -85,6 +87,55 @@ pub fn signal_pending(thread: u32) -> bool {
             .unwrap_or(0)
     };
     (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & !mask("SigIgn") != 0
+}
+
+/// The process that a thread belongs to: its number, and when it was started, in ticks since the machine was
+/// (`proc_pid_stat(5)`).
+///
+/// # Errors
+/// ENOENT if it has ended; InvalidData for what is no such file.
+pub fn process_of(thread: u32) -> io::Result<(u32, u64)> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
+    let id = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    let id = id.and_then(|id| id.trim().parse().ok());
+    let id = id.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((id, started(id)?))
+}
+
+/// When a process was started, in ticks since the machine was.
+///
+/// # Errors
+/// Like [`process_of`].
+pub fn started(process: u32) -> io::Result<u64> {
+    let stat = std::fs::read(format!("/proc/{process}/stat"))?;
+    // The name before may be of any bytes.
+    let after = stat
+        .iter()
+        .rposition(|byte| *byte == b')')
+        .map(|at| &stat[at + 1..]);
+    let fields = after.and_then(|fields| std::str::from_utf8(fields).ok());
+    let started = fields.and_then(|fields| fields.split_ascii_whitespace().nth(19)?.parse().ok());
+    started.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// A thread of any process, by a descriptor that never comes to mean another one.
+#[derive(Debug)]
+pub struct ThreadHandle(OwnedFd);
+
+impl ThreadHandle {
+    /// Needs Linux 6.9.
+    ///
+    /// # Errors
+    /// ESRCH if there is none; EINVAL on an older kernel.
+    pub fn open(thread: u32) -> io::Result<Self> {
+        let thread = i32::try_from(thread).map_err(|_| io::ErrorKind::InvalidInput)?;
+        Ok(Self(sys::process::pidfd_open_thread(Pid::from_raw(thread))?))
+    }
+
+    /// Tells whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        super::is_readable(&self.0)
+    }
 }
 
 /// How busy the processors are.

@@ -1,32 +1,49 @@
 //! set: the properties of a folder.
 
+use serde_json::json;
+
 use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::folders::{parse_inheritance, said};
 use super::server::Run;
 use crate::control::{answers as answer, requests};
+use crate::policy::ScratchNames;
+
+const KEYS: &str = "the keys are: inherit=override|widen, revoke=default|strict, own-files=protected|removable, \
+                    replace-by-unlink=off|on, scratch=PATTERN,..|default";
 
 impl Run for requests::Set {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
         let folder = core.owned_folder(caller, &self.folder)?;
-        let known = "the keys are: inherit=override|widen, revoke=strict|default";
-        let (key, value) = self
-            .assignment
-            .split_once('=')
-            .ok_or_else(|| Refused::invalid(format!("'{}' is not KEY=VALUE; {known}", self.assignment)))?;
+        let (key, value) = self.assignment.split_once('=').ok_or_else(|| {
+            Refused::invalid(format!(
+                "'{}' is not KEY=VALUE; {KEYS}",
+                self.assignment.escape_debug()
+            ))
+        })?;
+        let mut protection = folder.protection.clone();
         match key {
             "inherit" => core
                 .store
                 .set_inheritance(&caller.by(), &folder, parse_inheritance(value)?)?,
-            "revoke" => core
-                .store
-                .set_strict(&caller.by(), &folder, parse_strict(value)?)?,
+            "revoke" => {
+                let strict = choose(key, value, ["default", "strict"])?;
+                core.store.set_strict(&caller.by(), &folder, strict)?;
+            }
+            "own-files" => protection.own_files_removable = choose(key, value, ["protected", "removable"])?,
+            "replace-by-unlink" => protection.replace_by_unlink = choose(key, value, ["off", "on"])?,
+            "scratch" => protection.scratch = parse_scratch(value)?,
             key => {
                 return Err(Refused::invalid(format!(
-                    "'{}' cannot be set; {known}",
+                    "'{}' cannot be set; {KEYS}",
                     key.escape_debug()
                 )));
             }
+        }
+        if protection != folder.protection {
+            let what = json!({ key: value });
+            core.store
+                .set_protection(&caller.by(), &folder, &protection, what)?;
         }
         core.folder_changed(folder.id)?;
         let mut said = said(format!("{}: {key}={value}", folder.name));
@@ -40,13 +57,25 @@ impl Run for requests::Set {
     }
 }
 
-fn parse_strict(word: &str) -> Result<bool> {
-    match word {
-        "strict" => Ok(true),
-        "default" => Ok(false),
-        word => Err(Refused::invalid(format!(
-            "'{}' is no way to take back what is open: say strict or default",
-            word.escape_debug()
-        ))),
+/// Tells whether the second of two words was said.
+fn choose(key: &str, word: &str, [first, second]: [&str; 2]) -> Result<bool> {
+    if word == first || word == second {
+        Ok(word == second)
+    } else {
+        let word = word.escape_debug();
+        Err(Refused::invalid(format!(
+            "{key} cannot be '{word}': say {first} or {second}"
+        )))
     }
+}
+
+fn parse_scratch(list: &str) -> Result<ScratchNames> {
+    if list == "default" {
+        return Ok(ScratchNames::default());
+    }
+    ScratchNames::parse(list).map_err(|error| {
+        let default = ScratchNames::default().list();
+        let list = list.escape_debug();
+        Refused::invalid(format!("'{list}': {error}; the default is {default}"))
+    })
 }

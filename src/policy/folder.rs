@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::{AccountId, FolderId, PlaceId};
 use super::line::{Line, Principal};
 use super::place::{PlaceChange, Places};
+use super::protection::Protection;
 
 /// How a deeper rule meets what it inherits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct FolderPolicy {
     pub inheritance: Inheritance,
     /// Whether no data of it may bypass the daemon, so that all that is open ends at once with the right.
     pub strict: bool,
+    /// How it protects names under `edit`.
+    pub protection: Protection,
     /// Where lines stand.
     pub places: Places,
     /// The lines, by whom they name.

@@ -25,7 +25,7 @@ pub use hints::handle_tells_number;
 pub use ids::{AccountId, FolderId, GroupId, LineId, PlaceId};
 pub use level::{Level, LineLevel, Right, Rights, Standing};
 pub use line::{Line, LineKind, Principal};
-pub use operation::{Operation, Refusal, judge};
+pub use operation::{Exemption, Operation, Refusal, judge};
 pub use place::{PathError, Place, PlaceChange, PlaceKind, PlacePath, Places, Target, TargetId};
 pub use protection::{
     Inode, Ledger, Made, PatternError, Process, Protection, Renamed, ScratchMark, ScratchNames, Spot,

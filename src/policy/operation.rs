@@ -3,8 +3,12 @@
 //! The file system describes a request by the verdicts of what it touches; [`judge`] answers. The errno behind a
 //! refusal is the file system's affair.
 
+mod remove;
+
 use super::level::Right;
 use super::tree::Verdict;
+
+pub use remove::Exemption;
 
 /// A request, by the verdicts of the entries that it touches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +99,15 @@ pub enum Operation {
         entry: Verdict,
         /// Whether everything below it that a line reaches may be deleted too.
         below: bool,
+        /// Whether it may go although the level protects it: see [`protection`](super::protection).
+        exempt: bool,
+    },
+    /// Making a file anew whose name the same process has unlinked a moment ago, and which is still there.
+    Replace {
+        /// The directory.
+        parent: Verdict,
+        /// What would be replaced.
+        entry: Verdict,
     },
     /// rename.
     Rename {
@@ -122,6 +135,8 @@ pub enum Operation {
         exchange: bool,
         /// RENAME_WHITEOUT
         whiteout: bool,
+        /// What may be done although the level protects it.
+        exemption: Exemption,
     },
     /// link.
     Link {
@@ -236,8 +251,14 @@ pub fn judge(operation: &Operation) -> Judgement {
                 Ok(())
             }
         }
-        Operation::Remove { parent, entry, below } => remove(parent, entry, below),
-        Operation::Rename { .. } => rename(operation),
+        Operation::Remove {
+            parent,
+            entry,
+            below,
+            exempt,
+        } => remove::remove(parent, entry, below, exempt),
+        Operation::Replace { parent, entry } => remove::replace(parent, entry),
+        Operation::Rename { .. } => remove::rename(operation),
         Operation::Link {
             source,
             parent,
@@ -271,63 +292,6 @@ fn look_up(parent: Verdict, entry: Verdict, leads: bool) -> Judgement {
     } else {
         Err(Refusal::Access)
     }
-}
-
-fn remove(parent: Verdict, entry: Verdict, below: bool) -> Judgement {
-    look_up(parent, entry, true)?;
-    if !entry.rights.contains(Right::Write) || !parent.rights.contains(Right::Create) {
-        return Err(Refusal::Access);
-    }
-    if !entry.rights.contains(Right::Delete) {
-        return Err(Refusal::NotPermitted);
-    }
-    if below { Ok(()) } else { Err(Refusal::Access) }
-}
-
-fn rename(operation: &Operation) -> Judgement {
-    let Operation::Rename {
-        parent,
-        entry,
-        new_parent,
-        target,
-        occupied,
-        same_folder,
-        below,
-        exchange,
-        whiteout,
-        ..
-    } = *operation
-    else {
-        return Err(Refusal::Invalid);
-    };
-    look_up(parent, entry, true)?;
-    if whiteout {
-        return Err(Refusal::Invalid);
-    }
-    if !same_folder {
-        return Err(Refusal::CrossDevice);
-    }
-    seen(new_parent)?;
-    let created_at = |parent: Verdict| parent.rights.contains(Right::Create);
-    if !entry.rights.contains(Right::Write) || !created_at(parent) || !created_at(new_parent) {
-        return Err(Refusal::Access);
-    }
-    if exchange && !occupied {
-        // What is not there cannot be exchanged; whether it is there, a hidden name does not tell.
-        return Err(if target.sees() {
-            Refusal::NotFound
-        } else {
-            Refusal::Access
-        });
-    }
-    hidden_name(target)?;
-    if occupied && !target.rights.contains(Right::Write) {
-        return Err(Refusal::Access);
-    }
-    if !entry.rights.contains(Right::Delete) || occupied && !target.rights.contains(Right::Delete) {
-        return Err(Refusal::NotPermitted);
-    }
-    if below { Ok(()) } else { Err(Refusal::Access) }
 }
 
 /// A name that is hidden may not be taken, whether or not anything is there: the one oracle.
@@ -502,6 +466,7 @@ mod tests {
                 parent: ADMIN(),
                 entry,
                 below: true,
+                exempt: false,
             },
             removes,
         );
@@ -511,6 +476,7 @@ mod tests {
                 parent,
                 entry: ADMIN(),
                 below: true,
+                exempt: false,
             },
             ["ENOENT", "EACCES", "EACCES", "ok", "ok", "ok"],
         );
@@ -520,6 +486,7 @@ mod tests {
                 parent: ADMIN(),
                 entry,
                 below: false,
+                exempt: false,
             },
             ["ENOENT", "EACCES", "EACCES", "EPERM", "EACCES", "EACCES"],
         );
@@ -660,6 +627,7 @@ mod tests {
             no_replace: false,
             exchange: false,
             whiteout: false,
+            exemption: Exemption::default(),
         }
     }
 

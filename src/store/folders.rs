@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row};
 use serde_json::json;
 
 use super::{AccountRow, By, Result, Store, StoreError, now, valid_name};
-use crate::policy::{AccountId, FolderId, Inheritance};
+use crate::policy::{AccountId, FolderId, Inheritance, Protection, ScratchNames};
 
 /// A folder as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub struct FolderRow {
     pub inheritance: Inheritance,
     /// Whether no data of it bypasses the daemon.
     pub strict: bool,
+    /// How it protects names under `edit`.
+    pub protection: Protection,
 }
 
 /// A folder to be made.
@@ -45,7 +47,7 @@ pub struct NewFolder<'a> {
 }
 
 const FOLDER: &str = "SELECT folders.id, owner, login, name, adopted, handle, lender, inheritance,
-    revoke = 'strict' FROM folders JOIN accounts ON accounts.id = owner";
+    revoke = 'strict', own_files = 'removable', replace_by_unlink = 'on', scratch FROM folders JOIN accounts ON accounts.id = owner";
 
 fn folder_row(row: &Row<'_>) -> rusqlite::Result<FolderRow> {
     Ok(FolderRow {
@@ -58,7 +60,20 @@ fn folder_row(row: &Row<'_>) -> rusqlite::Result<FolderRow> {
         lender: row.get(6)?,
         inheritance: inheritance(&row.get::<_, String>(7)?),
         strict: row.get(8)?,
+        protection: Protection {
+            own_files_removable: row.get(9)?,
+            replace_by_unlink: row.get(10)?,
+            scratch: scratch(row.get(11)?),
+        },
     })
+}
+
+/// What was written by another lendfs and cannot be read is no scratch name: that protects more.
+fn scratch(list: Option<String>) -> ScratchNames {
+    match list {
+        None => ScratchNames::default(),
+        Some(list) => ScratchNames::parse(&list).unwrap_or_else(|_| ScratchNames::none()),
+    }
 }
 
 pub(super) fn inheritance(word: &str) -> Inheritance {
@@ -211,6 +226,30 @@ impl Store {
             db.execute(
                 "UPDATE folders SET revoke = ?1 WHERE id = ?2",
                 (word, folder.id.0),
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Sets how a folder protects names under `edit`. `what` of it was changed, for the audit.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn set_protection(
+        &mut self, by: &By, folder: &FolderRow, protection: &Protection, what: serde_json::Value,
+    ) -> Result<()> {
+        let own_files = if protection.own_files_removable {
+            "removable"
+        } else {
+            "protected"
+        };
+        let replace = if protection.replace_by_unlink { "on" } else { "off" };
+        let default = protection.scratch == ScratchNames::default();
+        let scratch = (!default).then(|| protection.scratch.list());
+        self.change(by, "set", Some(folder.id), what, |db| {
+            db.execute(
+                "UPDATE folders SET own_files = ?1, replace_by_unlink = ?2, scratch = ?3 WHERE id = ?4",
+                (own_files, replace, scratch, folder.id.0),
             )?;
             Ok(())
         })

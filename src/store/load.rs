@@ -74,6 +74,7 @@ impl Store {
                     name: folder.name,
                     inheritance: folder.inheritance,
                     strict: folder.strict,
+                    protection: folder.protection,
                     places: self.load_places(id)?,
                     lines: self.load_lines(id)?,
                 };

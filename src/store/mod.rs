@@ -103,11 +103,12 @@ fn migrations() -> Migrations<'static> {
     Migrations::new(vec![
         M::up(include_str!("schema.sql")),
         M::up(include_str!("revoke.sql")),
+        M::up(include_str!("protection.sql")),
     ])
 }
 
 /// How many versions are known.
-const KNOWN_VERSION: usize = 2;
+const KNOWN_VERSION: usize = 3;
 
 impl Store {
     /// Opens the store in a state directory, which is made if it is not there.

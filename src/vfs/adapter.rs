@@ -139,7 +139,7 @@ impl Filesystem for Adapter {
         if name == "." {
             return self.answer_cut(req, parent, reply);
         }
-        let looked_up = self.run(|fs| Lookup::of(fs.lookup(Ino(parent.0), name.as_bytes())));
+        let looked_up = self.run(|fs| Lookup::of(fs.lookup(caller(req), Ino(parent.0), name.as_bytes())));
         reply_lookup(reply, looked_up);
     }
 
@@ -199,14 +199,20 @@ impl Filesystem for Adapter {
         );
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Unlink);
-        reply_empty(reply, self.run(|fs| fs.unlink(Ino(parent.0), name.as_bytes())));
+        reply_empty(
+            reply,
+            self.run(|fs| fs.unlink(caller(req), Ino(parent.0), name.as_bytes())),
+        );
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Rmdir);
-        reply_empty(reply, self.run(|fs| fs.rmdir(Ino(parent.0), name.as_bytes())));
+        reply_empty(
+            reply,
+            self.run(|fs| fs.rmdir(caller(req), Ino(parent.0), name.as_bytes())),
+        );
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
@@ -217,12 +223,13 @@ impl Filesystem for Adapter {
     }
 
     fn rename(
-        &self, _req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
         flags: RenameFlags, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Rename);
         let renamed = self.run(|fs| {
             fs.rename(
+                caller(req),
                 (Ino(parent.0), name.as_bytes()),
                 (Ino(newparent.0), newname.as_bytes()),
                 super::ops::RenameFlags {
@@ -235,11 +242,11 @@ impl Filesystem for Adapter {
         reply_empty(reply, renamed);
     }
 
-    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Link);
         reply_entry(
             reply,
-            self.run(|fs| fs.link(Ino(ino.0), Ino(newparent.0), newname.as_bytes())),
+            self.run(|fs| fs.link(caller(req), Ino(ino.0), Ino(newparent.0), newname.as_bytes())),
         );
     }
 
@@ -309,9 +316,9 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let _request = self.begin(Opcode::Readdir);
-        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, false, &mut Names(&mut reply)));
+        let told = self.run(|fs| fs.readdir(caller(req), Fh(fh.0), offset, false, &mut Names(&mut reply)));
         match told {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -319,10 +326,10 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus,
+        &self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus,
     ) {
         let _request = self.begin(Opcode::Readdirplus);
-        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, true, &mut Entries(&mut reply)));
+        let told = self.run(|fs| fs.readdir(caller(req), Fh(fh.0), offset, true, &mut Entries(&mut reply)));
         match told {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),

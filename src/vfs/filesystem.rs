@@ -15,6 +15,7 @@ use super::authorize::take_asked;
 use super::chores::Chores;
 use super::counters::Counter;
 use super::cut::Cuts;
+use super::edits::Edits;
 use super::error::{Error, Result};
 use super::handles::Handles;
 use super::ids::{Ino, MountId};
@@ -72,6 +73,7 @@ pub struct FileSystem {
     pub(super) reach: Arc<Reach>,
     pub(super) cuts: Cuts,
     pub(super) chores: Chores,
+    pub(super) edits: Edits,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
 }
@@ -127,6 +129,7 @@ impl FileSystem {
             reach: Arc::default(),
             cuts: Cuts::default(),
             chores: Chores::default(),
+            edits: Edits::default(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });

@@ -112,6 +112,8 @@ pub struct OpenDirectory {
     pub node: Option<Arc<Node>>,
     /// The names as they were at the last rewind. Offsets count in it, so that they tell nothing of what is left out.
     pub listing: Mutex<Listing>,
+    /// Whether the kernel may keep what it is told, for whoever reads the directory next.
+    pub caches: bool,
 }
 
 /// The names of a directory that the subject saw when it was listed from its beginning.
@@ -174,11 +176,12 @@ impl Handles {
     }
 
     /// Keeps an open directory.
-    pub fn open_directory(&self, node: Option<Arc<Node>>) -> Fh {
+    pub fn open_directory(&self, node: Option<Arc<Node>>, caches: bool) -> Fh {
         let fh = self.next();
         let directory = OpenDirectory {
             node,
             listing: Mutex::default(),
+            caches,
         };
         self.directories.write().insert(fh, Arc::new(directory));
         fh

@@ -64,6 +64,7 @@ fn folder(rules: usize) -> FolderPolicy {
         name: "tests".into(),
         inheritance: Inheritance::Override,
         strict: false,
+        protection: Default::default(),
         places,
         lines: HashMap::from([(ME, lines.into())]),
     }

@@ -230,6 +230,7 @@ impl Rules {
             name: "tests".into(),
             inheritance: Inheritance::Override,
             strict: false,
+            protection: Default::default(),
             places,
             lines: lines.into_iter().map(|(of, lines)| (of, lines.into())).collect(),
         };

@@ -12,9 +12,19 @@ use super::{check, owned};
 
 /// `pidfd_open(2)`.
 pub(in crate::backing) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    pidfd_open_with(pid, 0)
+}
+
+/// Likewise, of a thread (`PIDFD_THREAD`, Linux 6.9).
+pub(in crate::backing) fn pidfd_open_thread(thread: Pid) -> io::Result<OwnedFd> {
+    const PIDFD_THREAD: u32 = libc::O_EXCL as u32;
+    pidfd_open_with(thread, PIDFD_THREAD)
+}
+
+fn pidfd_open_with(pid: Pid, flags: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers.
     Ok(owned(check(unsafe {
-        libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0)
+        libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), flags)
     })?))
 }
 

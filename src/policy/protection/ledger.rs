@@ -238,6 +238,11 @@ impl Ledger {
             .is_some_and(|gone| gone.inode == inode && gone.until > now && by.is_none_or(|by| gone.by == by))
     }
 
+    /// Tells whether any entry of a directory is gone for anybody.
+    pub fn has_gone_in(&self, directory: Inode) -> bool {
+        self.gone.keys().any(|spot| spot.directory == directory)
+    }
+
     /// Tells whether any entry is gone for anybody.
     pub fn knows_of_gone(&self) -> bool {
         !self.gone.is_empty()

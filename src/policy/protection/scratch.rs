@@ -42,6 +42,11 @@ impl Default for ScratchNames {
 }
 
 impl ScratchNames {
+    /// No name at all.
+    pub fn none() -> Self {
+        Self(Arc::default())
+    }
+
     /// Parses a list with commas between the patterns; an empty one means that there are none.
     ///
     /// # Errors
@@ -49,7 +54,7 @@ impl ScratchNames {
     pub fn parse(list: &str) -> Result<Self, PatternError> {
         let patterns: Vec<_> = list.split(',').map(str::trim).collect();
         if patterns == [""] {
-            return Ok(Self(Arc::default()));
+            return Ok(Self::none());
         }
         if patterns.len() > MOST {
             return Err(PatternError::Many);

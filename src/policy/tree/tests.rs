@@ -32,6 +32,7 @@ impl Story {
                 name: "tests".into(),
                 inheritance,
                 strict: false,
+                protection: Default::default(),
                 places: Places::default(),
                 lines: HashMap::new(),
             },
@@ -355,6 +356,7 @@ fn a_rule_on_one_file_lets_it_be_moved_where_one_may_only_edit() {
         no_replace: false,
         exchange: false,
         whiteout: false,
+        exemption: crate::policy::Exemption::default(),
     };
     assert_eq!(crate::policy::judge(&rename(entry, parent, false)), Ok(()));
     assert_eq!(

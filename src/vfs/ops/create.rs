@@ -1,6 +1,6 @@
 //! create, mknod, mkdir, symlink: what makes a new name.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::lookup::parse_name;
 use super::open::{Opening, opening};
@@ -8,6 +8,7 @@ use crate::backing::{self, Credentials, FileKind, Name};
 use crate::policy::{Operation, Refusal};
 use crate::vfs::attr::Entry;
 use crate::vfs::backing::Custody;
+use crate::vfs::edits::{At, Making};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
@@ -27,26 +28,55 @@ impl FileSystem {
         let mut look = false;
         self.with_view(|view| {
             let parent = self.parent(view, parent)?;
+            let how = libc::O_EXCL | libc::O_RDWR | flags & (libc::O_SYNC | libc::O_DSYNC);
+            let exclusively = flags & libc::O_EXCL != 0;
+            let mode = self.shown_bits(&parent, mode);
+            if let Some(gone) = self.gone_for(caller, &parent, &name)? {
+                let gone = At {
+                    parent: &parent,
+                    name: &name,
+                    probe: &gone,
+                };
+                let fd = self.make_anew(caller, gone, FileKind::Regular, |directory, name| {
+                    Ok(backing::create(directory, name, how, mode)?)
+                })?;
+                return self.open_made(view, &parent, &name, fd, flags, passthrough, None);
+            }
             let probe = self.probe_to_make(&parent, &name, &mut look)?;
             // Another was quicker than the kernel's lookup: then this is an opening.
             if flags & libc::O_EXCL == 0 && probe.there.is_some() && probe.verdict.sees() {
                 return self.open_found(view, &parent, &name, probe, flags, passthrough);
             }
             self.authorize(&making(&parent, &probe, false))?;
-            let mode = self.shown_bits(&parent, mode);
-            let how = libc::O_EXCL | libc::O_RDWR | flags & (libc::O_SYNC | libc::O_DSYNC);
             let fd = self
                 .make(&parent, caller, |directory| {
                     Ok(backing::create(directory, &name, how, mode)?)
                 })
                 .map_err(|error| taken(error, &mut look, flags & libc::O_EXCL == 0))?;
-            let probe = self.probe_made(&parent, &name, &fd)?;
-            let (seen, entry) = self.keep_made(view, &parent, &name, probe)?;
-            let opening = self
-                .open_checked(&seen, flags & !libc::O_TRUNC, fd, true, passthrough)
-                .inspect_err(|_| self.nodes.forget(seen.node.ino, 1))?;
-            Ok((entry, opening))
+            let made = Some((caller, Making::File { exclusively }));
+            self.open_made(view, &parent, &name, fd, flags, passthrough, made)
         })
+    }
+
+    /// Opens what was made just now; a file that did not take another's place is noted as `made`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what was made, by whom, and how it is opened"
+    )]
+    fn open_made(
+        &self, view: &View, parent: &Seen, name: &Name, fd: OwnedFd, flags: i32,
+        passthrough: &dyn Passthrough, made: Option<(Caller, Making)>,
+    ) -> Result<(Entry, Opening)> {
+        let probe = self.probe_made(parent, name, &fd)?;
+        if let Some((caller, making)) = made {
+            let probe = &probe;
+            self.note_made(caller, At { parent, name, probe }, making);
+        }
+        let (seen, entry) = self.keep_made(view, parent, name, probe)?;
+        let opening = self
+            .open_checked(&seen, flags & !libc::O_TRUNC, fd, true, passthrough)
+            .inspect_err(|_| self.nodes.forget(seen.node.ino, 1))?;
+        Ok((entry, opening))
     }
 
     /// Makes a regular file, a FIFO, a socket or a device.
@@ -57,10 +87,16 @@ impl FileSystem {
         let name = parse_name(name)?;
         let kind = FileKind::from_mode(mode).unwrap_or(FileKind::Regular);
         let device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
-        self.make_entry(caller, parent, &name, device, |parent, directory| {
-            let mode = self.shown_bits(parent, mode);
-            Ok(backing::mknod(directory, &name, kind, mode, rdev)?)
-        })
+        self.make_entry(
+            caller,
+            (parent, &name),
+            kind,
+            device,
+            |parent, directory, name| {
+                let mode = self.shown_bits(parent, mode);
+                Ok(backing::mknod(directory, name, kind, mode, rdev)?)
+            },
+        )
     }
 
     /// Makes a directory.
@@ -69,9 +105,13 @@ impl FileSystem {
     /// Like [`FileSystem::create`].
     pub fn mkdir(&self, caller: Caller, parent: Ino, name: &[u8], mode: u32) -> Result<Entry> {
         let name = parse_name(name)?;
-        self.make_entry(caller, parent, &name, false, |parent, directory| {
-            Ok(backing::mkdir(directory, &name, self.shown_bits(parent, mode))?)
-        })
+        self.make_entry(
+            caller,
+            (parent, &name),
+            FileKind::Directory,
+            false,
+            |parent, directory, name| Ok(backing::mkdir(directory, name, self.shown_bits(parent, mode))?),
+        )
     }
 
     /// Makes a symbolic link. Its content is the client's affair: the daemon never follows one.
@@ -80,24 +120,67 @@ impl FileSystem {
     /// Like [`FileSystem::create`].
     pub fn symlink(&self, caller: Caller, parent: Ino, name: &[u8], content: &[u8]) -> Result<Entry> {
         let name = parse_name(name)?;
-        self.make_entry(caller, parent, &name, false, |_, directory| {
-            Ok(backing::symlink(content, directory, &name)?)
-        })
+        self.make_entry(
+            caller,
+            (parent, &name),
+            FileKind::Symlink,
+            false,
+            |_, directory, name| Ok(backing::symlink(content, directory, name)?),
+        )
     }
 
     fn make_entry(
-        &self, caller: Caller, parent: Ino, name: &Name, device: bool,
-        make: impl Fn(&Seen, BorrowedFd<'_>) -> Result<()>,
+        &self, caller: Caller, (parent, name): (Ino, &Name), kind: FileKind, device: bool,
+        make: impl Fn(&Seen, BorrowedFd<'_>, &Name) -> Result<()>,
     ) -> Result<Entry> {
         let mut look = false;
         self.with_view(|view| {
             let parent = self.parent(view, parent)?;
+            if let Some(gone) = self.gone_for(caller, &parent, name)? {
+                let gone = At {
+                    parent: &parent,
+                    name,
+                    probe: &gone,
+                };
+                self.make_entry_anew(caller, gone, kind, |directory, name| {
+                    make(&parent, directory, name)
+                })?;
+                return Ok(self.made(view, &parent, name)?.1);
+            }
             let probe = self.probe_to_make(&parent, name, &mut look)?;
             self.authorize(&making(&parent, &probe, device && !self.is_bare(&parent)))?;
-            self.make(&parent, caller, |directory| make(&parent, directory))
+            self.make(&parent, caller, |directory| make(&parent, directory, name))
                 .map_err(|error| taken(error, &mut look, false))?;
-            Ok(self.made(view, &parent, name)?.1)
+            let probe = self.probe(&parent, name)?;
+            let making = match kind {
+                FileKind::Regular => Making::File { exclusively: true },
+                FileKind::Symlink => Making::Symlink,
+                _ => Making::Other,
+            };
+            let at = At {
+                parent: &parent,
+                name,
+                probe: &probe,
+            };
+            self.note_made(caller, at, making);
+            Ok(self.keep_made(view, &parent, name, probe)?.1)
         })
+    }
+
+    fn make_entry_anew(
+        &self, caller: Caller, gone: At<'_>, kind: FileKind,
+        make: impl FnOnce(BorrowedFd<'_>, &Name) -> Result<()>,
+    ) -> Result<()> {
+        if kind != FileKind::Directory || gone.probe.kind() != Some(FileKind::Directory) {
+            return self.make_anew(caller, gone, kind, make);
+        }
+        // What was in it stays gone for who unlinked it.
+        self.authorize(&Operation::Replace {
+            parent: gone.parent.verdict,
+            entry: gone.probe.verdict,
+        })?;
+        self.no_longer_gone(gone);
+        Ok(())
     }
 
     /// The directory that something is to be made in, still in its place.
@@ -132,7 +215,7 @@ impl FileSystem {
     }
 
     /// Whose a new entry becomes.
-    fn maker(&self, parent: &Seen, caller: Caller) -> Credentials {
+    pub(in crate::vfs) fn maker(&self, parent: &Seen, caller: Caller) -> Credentials {
         if self.is_bare(parent) {
             return Credentials::Caller {
                 uid: caller.uid,
@@ -155,7 +238,9 @@ impl FileSystem {
     }
 
     /// Makes the node of what was made just now.
-    fn keep_made(&self, view: &View, parent: &Seen, name: &Name, probe: Probe) -> Result<(Seen, Entry)> {
+    pub(super) fn keep_made(
+        &self, view: &View, parent: &Seen, name: &Name, probe: Probe,
+    ) -> Result<(Seen, Entry)> {
         self.note_bearer(parent, name, &probe);
         // Gone again, or hidden: another was at work at the same time.
         let (seen, stat) = self

@@ -4,6 +4,7 @@
 //! see. Offsets count in what is left: those of the backing would tell of names left out (on ext4 they are hashes
 //! of the next name). Each name is judged again when it is told, for the policy may have changed in between.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use crate::backing::{self, Credentials, DirStream, FileKind, Name};
 use crate::policy::{Operation, Refusal, Right};
 use crate::vfs::attr::{Attr, Entry, constant};
 use crate::vfs::error::{Error, Result};
-use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::handles::{Listed, Listing, OpenDirectory};
 use crate::vfs::ids::{Fh, Ino};
 use crate::vfs::inode::needs_handle;
 use crate::vfs::node::{Opened, Position};
 use crate::vfs::view::View;
+
+/// Each listing begins with `.` and `..`.
+const DOTS: usize = 2;
 
 /// Takes the entries of a listing; tells whether it is full, in which case the entry given was not taken.
 pub trait Sink {
@@ -48,7 +52,7 @@ impl FileSystem {
             Target::Top => {
                 self.authorize(&Operation::Top)?;
                 Ok(OpenedDirectory {
-                    fh: self.handles.open_directory(None),
+                    fh: self.handles.open_directory(None, false),
                     caches: false,
                     keeps: false,
                 })
@@ -56,11 +60,13 @@ impl FileSystem {
             Target::Entry(seen) => {
                 let seen = self.verify(view, seen)?;
                 self.authorize(&Operation::List(seen.verdict))?;
-                let caches = seen.verdict.rights.contains(Right::Read) && !self.names_last(&seen).is_zero();
+                let caches = seen.verdict.rights.contains(Right::Read)
+                    && !self.names_last(&seen).is_zero()
+                    && !self.has_gone(&seen);
                 // A listing that was kept under another policy is not used.
                 let keeps = caches && seen.node.listed(view.generation);
                 Ok(OpenedDirectory {
-                    fh: self.handles.open_directory(Some(seen.node)),
+                    fh: self.handles.open_directory(Some(seen.node), caches),
                     caches,
                     keeps,
                 })
@@ -72,7 +78,9 @@ impl FileSystem {
     ///
     /// # Errors
     /// EACCES if the right was taken back.
-    pub fn readdir(&self, fh: Fh, offset: u64, plus: bool, sink: &mut dyn Sink) -> Result<()> {
+    pub fn readdir(
+        &self, caller: Caller, fh: Fh, offset: u64, plus: bool, sink: &mut dyn Sink,
+    ) -> Result<()> {
         let directory = self.handles.directory(fh)?;
         self.with_view(|view| {
             let Some(node) = &directory.node else {
@@ -87,7 +95,7 @@ impl FileSystem {
                 self.verify(view, seen)?
             };
             self.authorize(&Operation::List(seen.verdict))?;
-            self.tell(view, &seen, &directory, offset, plus, sink)
+            self.tell(view, caller, &seen, &directory, offset, plus, sink)
         })
     }
 
@@ -115,14 +123,21 @@ impl FileSystem {
         })
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "who asks, for what, and where the answer goes"
+    )]
     fn tell(
-        &self, view: &View, seen: &Seen, directory: &OpenDirectory, offset: u64, plus: bool,
+        &self, view: &View, caller: Caller, seen: &Seen, directory: &OpenDirectory, offset: u64, plus: bool,
         sink: &mut dyn Sink,
     ) -> Result<()> {
         let mut listing = directory.listing.lock();
         if offset == 0 || !listing.filled {
             *listing = self.list(seen)?;
             listing.generation = view.generation;
+            if !directory.caches && self.has_gone(seen) {
+                self.leave_out_gone(caller, seen, &mut listing.entries)?;
+            }
         }
         let changed = listing.generation != view.generation;
         let searchable = plus && self.is_searchable(seen)?;
@@ -187,7 +202,8 @@ impl FileSystem {
         if !shows(seen, &probe.verdict, probe.cursor) {
             return Ok(None);
         }
-        let lasts = if probe.verdict.corridor {
+        // What is gone for somebody is asked for by each.
+        let lasts = if probe.verdict.corridor || self.has_gone(seen) {
             Duration::ZERO
         } else {
             lasts
@@ -286,6 +302,18 @@ impl FileSystem {
                 kind: object.kind,
             });
         }
+        Ok(())
+    }
+
+    /// Leaves out what is gone for who asks.
+    fn leave_out_gone(&self, caller: Caller, seen: &Seen, entries: &mut Vec<Listed>) -> Result<()> {
+        let mut gone = HashSet::new();
+        for listed in entries.iter().skip(DOTS) {
+            if self.gone_for(caller, seen, &parse_name(&listed.name)?)?.is_some() {
+                gone.insert(listed.name.clone());
+            }
+        }
+        entries.retain(|listed| !gone.contains(&listed.name));
         Ok(())
     }
 

@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use crate::backing;
 use crate::policy::{Operation, Refusal};
 use crate::vfs::attr::Entry;
+use crate::vfs::edits::{At, Making};
 use crate::vfs::error::Result;
-use crate::vfs::filesystem::{FileSystem, Target};
+use crate::vfs::filesystem::{Caller, FileSystem, Target};
 use crate::vfs::ids::Ino;
 use crate::vfs::paths::path_below;
 
@@ -16,7 +17,7 @@ impl FileSystem {
     ///
     /// # Errors
     /// EXDEV where a line of anyone makes a difference between the two names, and across folders.
-    pub fn link(&self, source: Ino, new_parent: Ino, new_name: &[u8]) -> Result<Entry> {
+    pub fn link(&self, caller: Caller, source: Ino, new_parent: Ino, new_name: &[u8]) -> Result<Entry> {
         let name = parse_name(new_name)?;
         self.with_view(|view| {
             let Target::Entry(parent) = self.target(view, new_parent)? else {
@@ -51,7 +52,17 @@ impl FileSystem {
                 backing::link(file.as_fd(), directory.as_fd(), &name)?;
             }
             self.touched(&source.node);
-            Ok(self.made(view, &parent, &name)?.1)
+            let probe = self.probe(&parent, &name)?;
+            self.note_made(
+                caller,
+                At {
+                    parent: &parent,
+                    name: &name,
+                    probe: &probe,
+                },
+                Making::Link,
+            );
+            Ok(self.keep_made(view, &parent, &name, probe)?.1)
         })
     }
 

@@ -2,12 +2,15 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backing::{self, Name, Stat};
 use crate::policy::{Operation, PlacePath, Refusal, TopEntry};
 use crate::vfs::attr::Entry;
+use crate::vfs::edits::At;
 use crate::vfs::error::{Error, Result};
-use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
+use crate::vfs::gone::Presence;
 use crate::vfs::ids::Ino;
 use crate::vfs::locate::{Probe, verdict_of};
 use crate::vfs::node::{Opened, Position};
@@ -18,11 +21,11 @@ impl FileSystem {
     ///
     /// # Errors
     /// ENOENT for what is not there or not seen; EACCES below what is locked.
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+    pub fn lookup(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<Entry> {
         let name = parse_name(name)?;
         self.with_view(|view| match self.target(view, parent)? {
             Target::Top => self.lookup_in_top(view, &name),
-            Target::Entry(parent) => self.lookup_below(view, parent, &name),
+            Target::Entry(parent) => self.lookup_below(view, caller, parent, &name),
         })
     }
 
@@ -82,7 +85,7 @@ impl FileSystem {
         ))
     }
 
-    fn lookup_below(&self, view: &View, parent: Seen, name: &Name) -> Result<Entry> {
+    fn lookup_below(&self, view: &View, caller: Caller, parent: Seen, name: &Name) -> Result<Entry> {
         let parent = if parent.folder.tree.uniform() {
             parent
         } else {
@@ -97,6 +100,16 @@ impl FileSystem {
             leads,
         })
         .map_err(|error| error.lasting(lasts))?;
+        let at = At {
+            parent: &parent,
+            name,
+            probe: &probe,
+        };
+        let lasts = match self.presence(caller, at) {
+            Presence::There => lasts,
+            Presence::GoneForOthers => Duration::ZERO,
+            Presence::Gone => return Err(Error::Missing(Duration::ZERO)),
+        };
         let (seen, stat) = self
             .keep_probed(view, &parent, name, probe)?
             .ok_or(Error::Missing(lasts))?;

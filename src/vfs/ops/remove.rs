@@ -3,8 +3,9 @@
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind};
 use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right};
+use crate::vfs::edits::{At, Going};
 use crate::vfs::error::Result;
-use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
 use crate::vfs::locate::Probe;
 use crate::vfs::paths::path_below;
@@ -14,8 +15,8 @@ impl FileSystem {
     ///
     /// # Errors
     /// EACCES without `write`, EPERM without `delete`.
-    pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        self.remove(parent, name, false)
+    pub fn unlink(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<()> {
+        self.remove(caller, parent, name, false)
     }
 
     /// Removes an empty directory.
@@ -23,11 +24,11 @@ impl FileSystem {
     /// # Errors
     /// Like [`FileSystem::unlink`]; EACCES if a line reaches something in it that the subject may not delete,
     /// even if it looks empty to him.
-    pub fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<()> {
-        self.remove(parent, name, true)
+    pub fn rmdir(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<()> {
+        self.remove(caller, parent, name, true)
     }
 
-    fn remove(&self, parent: Ino, name: &[u8], directory: bool) -> Result<()> {
+    fn remove(&self, caller: Caller, parent: Ino, name: &[u8], directory: bool) -> Result<()> {
         let name = parse_name(name)?;
         self.with_view(|view| {
             let parent = match self.target(view, parent)? {
@@ -44,14 +45,31 @@ impl FileSystem {
                 })?;
                 return Err(Refusal::NotFound.into());
             };
-            let below =
-                kind != FileKind::Directory || parent.folder.tree.all_below(probe.cursor, Right::Delete);
+            let at = At {
+                parent: &parent,
+                name: &name,
+                probe: &probe,
+            };
+            let going = self.going(caller, at)?;
+            let exempt = going != Going::AsJudged;
+            let needed = if exempt { Right::Write } else { Right::Delete };
             self.authorize(&Operation::Remove {
                 parent: parent.verdict,
                 entry: probe.verdict,
-                below,
+                below: kind != FileKind::Directory || parent.folder.tree.all_below(probe.cursor, needed),
+                exempt,
             })?;
-            self.remove_judged(&parent, &name, &probe, directory)
+            match going {
+                Going::UntilMadeAnew(process) => {
+                    check_kind(kind, directory)?;
+                    self.say_gone(at, process);
+                }
+                Going::AsJudged | Going::Exempt => {
+                    self.remove_judged(&parent, &name, &probe, directory)?;
+                    self.note_removed(at);
+                }
+            }
+            Ok(())
         })
     }
 
@@ -92,5 +110,14 @@ impl FileSystem {
             None => self.authorize(&Operation::Look(crate::policy::Verdict::default()))?,
         }
         Err(Refusal::NotPermitted.into())
+    }
+}
+
+/// What the backing would say of something that it is not asked to remove.
+fn check_kind(kind: FileKind, directory: bool) -> Result<()> {
+    match (kind == FileKind::Directory, directory) {
+        (true, false) => Err(std::io::Error::from_raw_os_error(libc::EISDIR).into()),
+        (false, true) => Err(std::io::Error::from_raw_os_error(libc::ENOTDIR).into()),
+        _ => Ok(()),
     }
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind, Name};
 use crate::policy::{Operation, Place, PlaceChange, PlaceKind, Refusal, Right, Standing};
+use crate::vfs::edits::{At, protects};
 use crate::vfs::error::{Error, Result};
-use crate::vfs::filesystem::{FileSystem, Seen, Target};
+use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
+use crate::vfs::gone::Presence;
 use crate::vfs::ids::Ino;
 use crate::vfs::locate::Probe;
 use crate::vfs::node::{Opened, Position};
@@ -29,7 +31,9 @@ impl FileSystem {
     ///
     /// # Errors
     /// EXDEV across folders; the rename rows of the table.
-    pub fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8]), flags: RenameFlags) -> Result<()> {
+    pub fn rename(
+        &self, caller: Caller, from: (Ino, &[u8]), to: (Ino, &[u8]), mut flags: RenameFlags,
+    ) -> Result<()> {
         let (name, new_name) = (parse_name(from.1)?, parse_name(to.1)?);
         self.with_view(|view| {
             let (parent, new_parent) = match (self.target(view, from.0)?, self.target(view, to.0)?) {
@@ -58,9 +62,23 @@ impl FileSystem {
                 return Err(Refusal::NotFound.into());
             };
             let target = self.probe(&new_parent, &new_name)?;
+            let from = At {
+                parent: &parent,
+                name: &name,
+                probe: &entry,
+            };
+            let to = At {
+                parent: &new_parent,
+                name: &new_name,
+                probe: &target,
+            };
+            let exemption = self.exemption(caller, from, to)?;
+            // To who unlinked it the name is free.
+            flags.no_replace &= self.presence(caller, to) != Presence::Gone;
             let tree = &parent.folder.tree;
-            let below = |probe: &Probe| {
-                probe.kind() != Some(FileKind::Directory) || tree.all_below(probe.cursor, Right::Delete)
+            let below = |probe: &Probe, exempt: bool| {
+                let needed = if exempt { Right::Write } else { Right::Delete };
+                probe.kind() != Some(FileKind::Directory) || tree.all_below(probe.cursor, needed)
             };
             self.authorize(&Operation::Rename {
                 parent: parent.verdict,
@@ -71,12 +89,27 @@ impl FileSystem {
                 occupied: target.there.is_some(),
                 same_directory: parent.node.ino == new_parent.node.ino,
                 same_folder: parent.node.folder == new_parent.node.folder,
-                below: below(&entry) && below(&target),
+                below: below(&entry, exemption.entry) && below(&target, exemption.target),
                 no_replace: flags.no_replace,
                 exchange: flags.exchange,
                 whiteout: flags.whiteout,
+                exemption,
             })?;
-            self.rename_judged(&parent, &name, &entry, &new_parent, &new_name, &target, flags)
+            if exemption.saves && protects(target.verdict) {
+                self.keep_maker(to, from)?;
+            }
+            self.rename_judged(&parent, &name, &entry, &new_parent, &new_name, &target, flags)?;
+            // Two names of one inode stay as they are (`rename(2)`).
+            let same = |there: &Opened| {
+                target
+                    .there
+                    .as_ref()
+                    .is_some_and(|other| other.object.is(&there.object))
+            };
+            if !flags.exchange && !entry.there.as_ref().is_some_and(same) {
+                self.note_renamed(caller, from, to);
+            }
+            Ok(())
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::bench::Bench;
+use super::bench::{Bench, CALLER};
 use crate::backing::{self, Change, Changed, Entry, FileHandle, FileSystemId, NameChange};
 use crate::policy::Level;
 use crate::vfs::ids::Ino;
@@ -257,7 +257,10 @@ fn where_lines_reach_all_is_judged_anew_and_elsewhere_not() {
     std::fs::create_dir_all(bench.on_disk("elsewhere/way")).unwrap();
     std::fs::create_dir(bench.on_disk("directory")).unwrap();
     bench.rules(&[("sub/way/room", Level::View)]);
-    bench.filesystem.lookup(bench.folder, b"directory").unwrap();
+    bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"directory")
+        .unwrap();
     let _kernel = Mindful::attach(&bench, None);
     let disk = Disk(&bench);
     let anew = |change| {

@@ -86,7 +86,7 @@ impl Bench {
         let shared = Shared::new(Arc::new(Agreeable), 64);
         publish(&shared, &backing, Level::Full, Vec::new());
         let filesystem = mount(&shared, SUBJECT);
-        let found = |parent, name: &[u8]| filesystem.lookup(parent, name).unwrap().attr.ino;
+        let found = |parent, name: &[u8]| filesystem.lookup(CALLER, parent, name).unwrap().attr.ino;
         let folder = found(Ino::TOP, b"tests");
         let (file, other, link) = (
             found(folder, b"file"),
@@ -155,7 +155,7 @@ impl Bench {
     /// Another mount of the same folder: of its owner, whom no line binds.
     pub(super) fn owners_mount(&self) -> (Arc<FileSystem>, Ino) {
         let filesystem = mount(&self.shared, OWNER);
-        let folder = filesystem.lookup(Ino::TOP, b"tests").unwrap().attr.ino;
+        let folder = filesystem.lookup(CALLER, Ino::TOP, b"tests").unwrap().attr.ino;
         (filesystem, folder)
     }
 }
@@ -222,6 +222,7 @@ fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rules: Vec<(Pl
         name: "tests".into(),
         inheritance: Inheritance::Override,
         strict: false,
+        protection: Default::default(),
         places,
         lines: HashMap::from([(principal, lines.into())]),
     };

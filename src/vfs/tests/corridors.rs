@@ -1,6 +1,6 @@
 //! A directory is a way only as long as there is something that it leads to.
 
-use super::bench::Bench;
+use super::bench::{Bench, CALLER};
 use crate::policy::Level;
 
 /// `sub` has a level, and the file in it can be read.
@@ -18,10 +18,10 @@ fn errno<T>(outcome: Result<T, crate::vfs::Error>) -> i32 {
 #[test]
 fn a_locked_directory_stays_in_sight_when_what_it_led_to_is_gone() {
     let bench = bench(Level::Locked);
-    let sub = bench.filesystem.lookup(bench.folder, b"sub").unwrap();
+    let sub = bench.filesystem.lookup(CALLER, bench.folder, b"sub").unwrap();
     assert_eq!(sub.attr.mode, 0o555);
     std::fs::remove_file(bench.on_disk("sub/inside")).unwrap();
-    let sub = bench.filesystem.lookup(bench.folder, b"sub").unwrap();
+    let sub = bench.filesystem.lookup(CALLER, bench.folder, b"sub").unwrap();
     assert_eq!(sub.attr.mode, 0, "it is locked, and no way any more");
     assert_eq!(errno(bench.filesystem.opendir(sub.attr.ino)), libc::EACCES);
 }
@@ -29,9 +29,17 @@ fn a_locked_directory_stays_in_sight_when_what_it_led_to_is_gone() {
 #[test]
 fn a_hidden_directory_is_gone_with_what_it_led_to() {
     let bench = bench(Level::Invisible);
-    let sub = bench.filesystem.lookup(bench.folder, b"sub").unwrap().attr.ino;
+    let sub = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"sub")
+        .unwrap()
+        .attr
+        .ino;
     std::fs::remove_file(bench.on_disk("sub/inside")).unwrap();
-    assert_eq!(errno(bench.filesystem.lookup(bench.folder, b"sub")), libc::ENOENT);
+    assert_eq!(
+        errno(bench.filesystem.lookup(CALLER, bench.folder, b"sub")),
+        libc::ENOENT
+    );
     assert_eq!(errno(bench.filesystem.getattr(sub, None)), libc::ENOENT);
     assert_eq!(errno(bench.filesystem.opendir(sub)), libc::ENOENT);
 }

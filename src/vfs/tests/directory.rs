@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::bench::Bench;
+use super::bench::{Bench, CALLER};
 use crate::backing::Lender;
 use crate::policy::Level;
 use crate::vfs::attr::Entry;
@@ -38,7 +38,7 @@ impl Sink for Told {
 fn read(filesystem: &FileSystem, directory: Ino, plus: bool) -> BTreeMap<String, (Ino, Option<Ino>)> {
     let fh = filesystem.opendir(directory).unwrap().fh;
     let mut told = Told::default();
-    filesystem.readdir(fh, 0, plus, &mut told).unwrap();
+    filesystem.readdir(CALLER, fh, 0, plus, &mut told).unwrap();
     filesystem.releasedir(fh);
     told.0.remove(".");
     told.0.remove("..");
@@ -53,7 +53,10 @@ fn each_name_is_told_with_the_number_that_a_look_up_tells() {
         let told = read(&bench.filesystem, bench.folder, plus);
         assert_eq!(told.keys().collect::<Vec<_>>(), ["file", "link", "other", "sub"]);
         for (name, (number, node)) in told {
-            let found = bench.filesystem.lookup(bench.folder, name.as_bytes()).unwrap();
+            let found = bench
+                .filesystem
+                .lookup(CALLER, bench.folder, name.as_bytes())
+                .unwrap();
             assert_eq!((number, node), (found.attr.ino, plus.then_some(found.attr.ino)));
         }
     }
@@ -103,14 +106,19 @@ fn a_directory_that_the_lender_may_not_search_tells_names_alone() {
     };
     let bench = Bench::of(Custody::Adopted(Arc::new(lender)));
     std::fs::write(bench.on_disk("sub/inside"), "").unwrap();
-    let sub = bench.filesystem.lookup(bench.folder, b"sub").unwrap().attr.ino;
+    let sub = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"sub")
+        .unwrap()
+        .attr
+        .ino;
     let node = |mode| {
         std::fs::set_permissions(bench.on_disk("sub"), PermissionsExt::from_mode(mode)).unwrap();
         read(&bench.filesystem, sub, true)["inside"].1
     };
     assert_eq!(node(0o744), Some(Ino(0)));
-    assert!(bench.filesystem.lookup(sub, b"inside").is_err());
+    assert!(bench.filesystem.lookup(CALLER, sub, b"inside").is_err());
     let searchable = node(0o755);
-    let found = bench.filesystem.lookup(sub, b"inside").unwrap();
+    let found = bench.filesystem.lookup(CALLER, sub, b"inside").unwrap();
     assert_eq!(searchable, Some(found.attr.ino));
 }

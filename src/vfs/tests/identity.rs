@@ -57,14 +57,17 @@ fn looking_a_file_up_and_asking_for_its_attributes_opens_nothing() {
     let bench = Bench::new();
     bench.rules(&[("file", Level::View), ("sub", Level::Edit)]);
     // The parent's own descriptor is there from then on.
-    bench.filesystem.lookup(bench.folder, b"other").unwrap();
+    bench.filesystem.lookup(CALLER, bench.folder, b"other").unwrap();
     for file in 0..100 {
         std::fs::write(bench.on_disk(&format!("{file}")), "").unwrap();
     }
     let before = descriptors(&bench);
     for file in 0..100 {
         let name = file.to_string();
-        let entry = bench.filesystem.lookup(bench.folder, name.as_bytes()).unwrap();
+        let entry = bench
+            .filesystem
+            .lookup(CALLER, bench.folder, name.as_bytes())
+            .unwrap();
         assert_eq!(
             bench.filesystem.getattr(entry.attr.ino, None).unwrap(),
             entry.attr
@@ -76,7 +79,12 @@ fn looking_a_file_up_and_asking_for_its_attributes_opens_nothing() {
 #[test]
 fn what_took_the_name_of_a_node_is_not_touched_through_it() {
     let bench = Bench::new();
-    let known = bench.filesystem.lookup(bench.folder, b"sub").unwrap().attr.ino;
+    let known = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"sub")
+        .unwrap()
+        .attr
+        .ino;
     std::fs::rename(bench.on_disk("sub"), bench.on_disk("away")).unwrap();
     std::fs::create_dir(bench.on_disk("sub")).unwrap();
     let mode = std::fs::metadata(bench.on_disk("sub")).unwrap().mode();
@@ -102,7 +110,12 @@ fn times_are_set_on_what_was_found_without_opening_it_and_on_nothing_else() {
     let bench = Bench::new();
     let path = bench.on_disk("plain");
     std::fs::write(&path, "").unwrap();
-    let known = bench.filesystem.lookup(bench.folder, b"plain").unwrap().attr.ino;
+    let known = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"plain")
+        .unwrap()
+        .attr
+        .ino;
     let before = descriptors(&bench);
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let set = SetAttr {
@@ -126,8 +139,13 @@ fn times_are_set_on_what_was_found_without_opening_it_and_on_nothing_else() {
 fn a_directory_that_was_used_is_found_again_after_a_native_move() {
     let bench = Bench::new();
     std::fs::write(bench.on_disk("sub/inside"), "").unwrap();
-    let sub = bench.filesystem.lookup(bench.folder, b"sub").unwrap().attr.ino;
-    bench.filesystem.lookup(sub, b"inside").unwrap();
+    let sub = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"sub")
+        .unwrap()
+        .attr
+        .ino;
+    bench.filesystem.lookup(CALLER, sub, b"inside").unwrap();
     std::fs::rename(bench.on_disk("sub"), bench.on_disk("away")).unwrap();
     assert!(bench.filesystem.mkdir(CALLER, sub, b"new", 0o755).is_ok());
     assert!(bench.on_disk("away/new").exists());
@@ -136,7 +154,12 @@ fn a_directory_that_was_used_is_found_again_after_a_native_move() {
 #[test]
 fn a_directory_that_a_process_went_to_is_found_again_after_a_native_move() {
     let bench = Bench::new();
-    let sub = bench.filesystem.lookup(bench.folder, b"sub").unwrap().attr.ino;
+    let sub = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"sub")
+        .unwrap()
+        .attr
+        .ino;
     let enter = AccessMask {
         execute: true,
         ..AccessMask::default()
@@ -173,10 +196,13 @@ fn on_a_backing_without_file_handles_a_node_is_held_by_its_descriptor() {
         let filesystem = &bench.filesystem;
         std::fs::write(bench.on_disk("plain"), "").unwrap();
         let before = descriptors(&bench);
-        let plain = filesystem.lookup(bench.folder, b"plain").unwrap();
+        let plain = filesystem.lookup(CALLER, bench.folder, b"plain").unwrap();
         assert_eq!(
             plain.generation,
-            filesystem.lookup(bench.folder, b"plain").unwrap().generation
+            filesystem
+                .lookup(CALLER, bench.folder, b"plain")
+                .unwrap()
+                .generation
         );
         assert_eq!(descriptors(&bench), before + 1);
         std::fs::rename(bench.on_disk("plain"), bench.on_disk("away")).unwrap();
@@ -185,7 +211,7 @@ fn on_a_backing_without_file_handles_a_node_is_held_by_its_descriptor() {
             errno(filesystem.open(plain.attr.ino, libc::O_RDWR, &NoPassthrough)),
             libc::ESTALE
         );
-        let new = filesystem.lookup(bench.folder, b"plain").unwrap();
+        let new = filesystem.lookup(CALLER, bench.folder, b"plain").unwrap();
         assert_ne!(new.attr.ino, plain.attr.ino);
         let made = filesystem
             .mkdir(CALLER, bench.folder, b"made", 0o755)
@@ -195,12 +221,13 @@ fn on_a_backing_without_file_handles_a_node_is_held_by_its_descriptor() {
         filesystem.mkdir(CALLER, made, b"inside", 0o755).unwrap();
         filesystem
             .rename(
+                CALLER,
                 (bench.folder, b"made"),
                 (bench.folder, b"moved"),
                 RenameFlags::default(),
             )
             .unwrap();
-        assert!(filesystem.rmdir(made, b"inside").is_ok());
+        assert!(filesystem.rmdir(CALLER, made, b"inside").is_ok());
         filesystem.forget(plain.attr.ino, 2);
         assert_eq!(
             filesystem.getattr(plain.attr.ino, None).err().map(|e| e.errno()),
@@ -215,7 +242,7 @@ fn a_file_keeps_its_generation_and_the_next_with_its_number_has_another() {
     let bench = Bench::new();
     let path = bench.on_disk("reused");
     let found = || {
-        let entry = bench.filesystem.lookup(bench.folder, b"reused").unwrap();
+        let entry = bench.filesystem.lookup(CALLER, bench.folder, b"reused").unwrap();
         bench.filesystem.forget(entry.attr.ino, 1);
         entry
     };

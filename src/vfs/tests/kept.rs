@@ -28,7 +28,7 @@ fn kept(mount: &FileSystem, ino: Ino) -> bool {
 }
 
 fn missing(mount: &FileSystem, folder: Ino) -> Duration {
-    match mount.lookup(folder, b"nothing") {
+    match mount.lookup(CALLER, folder, b"nothing") {
         Err(Error::Missing(lasts)) => lasts,
         other => panic!("{other:?}"),
     }
@@ -38,8 +38,13 @@ fn missing(mount: &FileSystem, folder: Ino) -> Duration {
 #[test]
 fn attributes_that_another_mount_changed_are_not_kept_for_a_while() {
     let (bench, owner, folder) = two();
-    let file = owner.lookup(folder, b"other").unwrap().attr.ino;
-    let other = bench.filesystem.lookup(bench.folder, b"other").unwrap().attr.ino;
+    let file = owner.lookup(CALLER, folder, b"other").unwrap().attr.ino;
+    let other = bench
+        .filesystem
+        .lookup(CALLER, bench.folder, b"other")
+        .unwrap()
+        .attr
+        .ino;
     assert_eq!(file, other);
     // It is open for writing in the first one.
     bench.filesystem.release(bench.other_opened, None);
@@ -74,7 +79,7 @@ fn names_of_a_directory_that_another_mount_changes_are_not_kept_for_a_while() {
 #[test]
 fn attributes_of_what_is_written_elsewhere_are_not_kept() {
     let (bench, owner, folder) = two();
-    let file = owner.lookup(folder, b"file").unwrap().attr.ino;
+    let file = owner.lookup(CALLER, folder, b"file").unwrap().attr.ino;
     assert!(!kept(&owner, file), "it is open in the other mount");
     bench.filesystem.release(bench.opened, None);
     assert!(kept(&owner, file));

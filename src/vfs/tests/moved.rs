@@ -1,6 +1,6 @@
 //! What one mount knows of a directory or file does not move the lines that follow it in another.
 
-use super::bench::Bench;
+use super::bench::{Bench, CALLER};
 use crate::policy::{Level, PlacePath, Target};
 use crate::vfs::ids::Ino;
 use crate::vfs::ops::{AccessMask, RenameFlags};
@@ -14,12 +14,17 @@ const READ: AccessMask = AccessMask {
 fn move_by_owner(bench: &Bench, name: &[u8], new_name: &[u8]) {
     let (owner, folder) = bench.owners_mount();
     owner
-        .rename((folder, name), (folder, new_name), RenameFlags::default())
+        .rename(CALLER, (folder, name), (folder, new_name), RenameFlags::default())
         .unwrap();
 }
 
 fn find(bench: &Bench, name: &[u8]) -> Ino {
-    bench.filesystem.lookup(bench.folder, name).unwrap().attr.ino
+    bench
+        .filesystem
+        .lookup(CALLER, bench.folder, name)
+        .unwrap()
+        .attr
+        .ino
 }
 
 #[test]
@@ -42,7 +47,7 @@ fn a_removed_directory_with_a_process_in_it_does_not_revive_the_line_at_its_name
     bench.rule("sub", Level::Full);
     let sub = find(&bench, b"sub");
     let (owner, folder) = bench.owners_mount();
-    owner.rmdir(folder, b"sub").unwrap();
+    owner.rmdir(CALLER, folder, b"sub").unwrap();
     assert_eq!(bench.ruled().target, Target::Gone);
     let _ = bench.filesystem.access(sub, READ);
     assert_eq!(bench.ruled().target, Target::Gone);

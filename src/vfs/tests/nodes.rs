@@ -34,6 +34,7 @@ fn policy() -> FolderPolicy {
         name: "tests".into(),
         inheritance: Inheritance::Override,
         strict: false,
+        protection: Default::default(),
         places: Places::default(),
         lines: Default::default(),
     }

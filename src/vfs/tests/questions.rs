@@ -24,7 +24,9 @@ type Call = fn(&Bench) -> Result<()>;
 
 /// Every operation inside a folder.
 const CALLS: &[(&str, Call)] = &[
-    ("lookup", |b| b.filesystem.lookup(b.folder, b"file").map(drop)),
+    ("lookup", |b| {
+        b.filesystem.lookup(CALLER, b.folder, b"file").map(drop)
+    }),
     ("getattr", |b| b.filesystem.getattr(b.file, None).map(drop)),
     ("setattr", |b| set(b, b.file)),
     ("access", |b| b.filesystem.access(b.file, AccessMask::default())),
@@ -50,11 +52,13 @@ const CALLS: &[(&str, Call)] = &[
     ("symlink", |b| {
         b.filesystem.symlink(CALLER, b.folder, b"new", b"x").map(drop)
     }),
-    ("link", |b| b.filesystem.link(b.file, b.folder, b"new").map(drop)),
+    ("link", |b| {
+        b.filesystem.link(CALLER, b.file, b.folder, b"new").map(drop)
+    }),
     ("readlink", |b| b.filesystem.readlink(b.link).map(drop)),
-    ("unlink", |b| b.filesystem.unlink(b.folder, b"file")),
-    ("unlink", |b| b.filesystem.unlink(b.folder, b"nothing")),
-    ("rmdir", |b| b.filesystem.rmdir(b.folder, b"sub")),
+    ("unlink", |b| b.filesystem.unlink(CALLER, b.folder, b"file")),
+    ("unlink", |b| b.filesystem.unlink(CALLER, b.folder, b"nothing")),
+    ("rmdir", |b| b.filesystem.rmdir(CALLER, b.folder, b"sub")),
     ("rename", |b| rename(b, b"file", b"new", RenameFlags::default())),
     ("rename", |b| rename(b, b"file", b"other", EXCHANGE)),
     ("rename", |b| {
@@ -79,10 +83,10 @@ const CALLS: &[(&str, Call)] = &[
     }),
     ("opendir", |b| b.filesystem.opendir(b.folder).map(drop)),
     ("readdir", |b| {
-        b.filesystem.readdir(b.listed, 0, false, &mut Endless)
+        b.filesystem.readdir(CALLER, b.listed, 0, false, &mut Endless)
     }),
     ("readdir", |b| {
-        b.filesystem.readdir(b.listed, 0, true, &mut Endless)
+        b.filesystem.readdir(CALLER, b.listed, 0, true, &mut Endless)
     }),
     ("fsyncdir", |b| b.filesystem.fsyncdir(b.listed, false)),
     ("statfs", |b| b.filesystem.statfs(b.folder).map(drop)),
@@ -105,8 +109,12 @@ const CALLS: &[(&str, Call)] = &[
 
 /// The same on the top directory, where it is an operation of its own.
 const CALLS_AT_TOP: &[(&str, Call)] = &[
-    ("lookup", |b| b.filesystem.lookup(Ino::TOP, b"tests").map(drop)),
-    ("lookup", |b| b.filesystem.lookup(Ino::TOP, b"nothing").map(drop)),
+    ("lookup", |b| {
+        b.filesystem.lookup(CALLER, Ino::TOP, b"tests").map(drop)
+    }),
+    ("lookup", |b| {
+        b.filesystem.lookup(CALLER, Ino::TOP, b"nothing").map(drop)
+    }),
     ("getattr", |b| b.filesystem.getattr(Ino::TOP, None).map(drop)),
     ("setattr", |b| set(b, Ino::TOP)),
     ("access", |b| b.filesystem.access(Ino::TOP, AccessMask::default())),
@@ -119,9 +127,11 @@ const CALLS_AT_TOP: &[(&str, Call)] = &[
     ("mkdir", |b| {
         b.filesystem.mkdir(CALLER, Ino::TOP, b"new", 0o755).map(drop)
     }),
-    ("link", |b| b.filesystem.link(b.file, Ino::TOP, b"new").map(drop)),
-    ("rmdir", |b| b.filesystem.rmdir(Ino::TOP, b"tests")),
-    ("rmdir", |b| b.filesystem.rmdir(Ino::TOP, b"nothing")),
+    ("link", |b| {
+        b.filesystem.link(CALLER, b.file, Ino::TOP, b"new").map(drop)
+    }),
+    ("rmdir", |b| b.filesystem.rmdir(CALLER, Ino::TOP, b"tests")),
+    ("rmdir", |b| b.filesystem.rmdir(CALLER, Ino::TOP, b"nothing")),
     ("rename", |b| rename_between(b, Ino::TOP, b"tests", Ino::TOP)),
     ("rename", |b| rename_between(b, Ino::TOP, b"nothing", Ino::TOP)),
     ("rename", |b| rename_between(b, Ino::TOP, b"tests", b.folder)),
@@ -224,13 +234,13 @@ fn set(bench: &Bench, ino: Ino) -> Result<()> {
 fn rename(bench: &Bench, name: &[u8], new_name: &[u8], flags: RenameFlags) -> Result<()> {
     bench
         .filesystem
-        .rename((bench.folder, name), (bench.folder, new_name), flags)
+        .rename(CALLER, (bench.folder, name), (bench.folder, new_name), flags)
 }
 
 fn rename_between(bench: &Bench, from: Ino, name: &[u8], to: Ino) -> Result<()> {
     bench
         .filesystem
-        .rename((from, name), (to, b"new"), RenameFlags::default())
+        .rename(CALLER, (from, name), (to, b"new"), RenameFlags::default())
 }
 
 fn lock(kind: LockKind) -> Lock {

@@ -1,0 +1,377 @@
+//! Edit without delete, for real programs: feeds the ledger of [`policy::protection`](crate::policy::protection)
+//! with what is made and renamed, and finds what may go although the level protects names.
+//!
+//! Nobody is asked who he is where the level does not protect the entry, and nothing is kept of what such programs do.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::error::Result;
+use super::filesystem::{Caller, FileSystem, Seen};
+use super::locate::Probe;
+use super::node::{Object, Opened};
+use super::paths::path_below;
+use super::processes;
+use crate::backing::{self, FileKind, Name};
+use crate::policy::{
+    Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, ScratchMark, Spot, Verdict,
+};
+
+/// The extended attribute that marks what was made under a scratch name.
+const SCRATCH: &[u8] = b"trusted.lendfs.scratch";
+
+/// What one mount knows of the programs in it.
+#[derive(Debug)]
+pub(super) struct Edits {
+    ledger: Mutex<Ledger>,
+    /// Whether the ledger knows of anything that is gone for somebody: then lookups have to ask it.
+    knows_of_gone: AtomicBool,
+    started: Instant,
+}
+
+impl Default for Edits {
+    fn default() -> Self {
+        Self {
+            ledger: Mutex::default(),
+            knows_of_gone: AtomicBool::new(false),
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Edits {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock()
+    }
+
+    /// The ledger's time.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn knows_of_gone(&self) -> bool {
+        self.knows_of_gone.load(Ordering::Acquire)
+    }
+
+    /// To be called with the ledger when what it knows of that has changed.
+    pub(super) fn note_gone(&self, ledger: &Ledger) {
+        self.knows_of_gone
+            .store(ledger.knows_of_gone(), Ordering::Release);
+    }
+}
+
+/// How something may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Going {
+    /// As the level says.
+    AsJudged,
+    /// For good, although the level protects it.
+    Exempt,
+    /// For the process that asks, until that has made it anew.
+    UntilMadeAnew(Process),
+}
+
+/// How an entry is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Making {
+    /// A new regular file; not `exclusively` if it would have been opened had it been there.
+    File {
+        /// O_EXCL
+        exclusively: bool,
+    },
+    Symlink,
+    /// A further name of a file.
+    Link,
+    /// A directory, FIFO, socket or device.
+    Other,
+}
+
+/// What was found at a name.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) parent: &'a Seen,
+    pub(super) name: &'a Name,
+    pub(super) probe: &'a Probe,
+}
+
+impl At<'_> {
+    fn kind(&self) -> Option<FileKind> {
+        self.probe.kind()
+    }
+
+    fn there(&self) -> Option<&Opened> {
+        self.probe.there.as_ref()
+    }
+
+    /// Name and inode, if both can be told from all others.
+    pub(super) fn spot_and_inode(&self) -> Option<(Spot, Inode)> {
+        let spot = spot(self.parent, self.name)?;
+        let inode = inode(self.parent.node.folder, &self.there()?.object)?;
+        Some((spot, inode))
+    }
+}
+
+/// Tells whether the level protects a name that it lets be written.
+pub(super) fn protects(verdict: Verdict) -> bool {
+    verdict.rights.contains(Right::Write) && !verdict.rights.contains(Right::Delete)
+}
+
+pub(super) fn spot(parent: &Seen, name: &Name) -> Option<Spot> {
+    Some(Spot {
+        directory: inode(parent.node.folder, &parent.node.object)?,
+        name: name.as_bytes().into(),
+    })
+}
+
+/// `None` where the backing does not tell an inode from those that had its number before.
+pub(super) fn inode(folder: FolderId, object: &Object) -> Option<Inode> {
+    (object.birth.is_some() || object.handle().is_some()).then(|| Inode {
+        folder,
+        number: object.number,
+        birth: object.generation(),
+    })
+}
+
+impl FileSystem {
+    /// The process that asks.
+    pub(super) fn process(&self, caller: Caller) -> Option<Process> {
+        self.shared.processes.of(caller.pid)
+    }
+
+    /// How an entry may go that is to be removed.
+    pub(super) fn going(&self, caller: Caller, at: At<'_>) -> Result<Going> {
+        if !protects(at.probe.verdict) || !at.parent.verdict.rights.contains(Right::Create) {
+            return Ok(Going::AsJudged);
+        }
+        if self.is_own(at)? || self.is_scratch(at)? {
+            return Ok(Going::Exempt);
+        }
+        let Some(process) = self.process(caller) else {
+            return Ok(Going::AsJudged);
+        };
+        if self.is_transient(at, process) || self.has_come_back(at, process)? {
+            Ok(Going::Exempt)
+        } else if self.may_be_made_anew(at, process)? {
+            Ok(Going::UntilMadeAnew(process))
+        } else {
+            Ok(Going::AsJudged)
+        }
+    }
+
+    /// What a rename may do although the level protects names.
+    pub(super) fn exemption(&self, caller: Caller, from: At<'_>, to: At<'_>) -> Result<Exemption> {
+        let occupied = to.there().is_some();
+        let protected = protects(from.probe.verdict) || occupied && protects(to.probe.verdict);
+        if !protected {
+            return Ok(Exemption::default());
+        }
+        let line = |at: At<'_>| {
+            let places = &at.parent.folder.policy.places;
+            places.may_be_called(at.name.as_bytes())
+                && path_below(at.parent, at.name).is_none_or(|path| places.find(&path).is_some())
+        };
+        let (line_at_old_name, line_at_new_name) = (line(from), line(to));
+        let process = self.process(caller);
+        let transient = |at: At<'_>| -> Result<bool> {
+            let by_process = |process| self.is_transient(at, process) && self.is_whole(at, process);
+            Ok(process.is_some_and(by_process) || self.is_scratch(at)?)
+        };
+        let made = transient(from)?;
+        let file = from.kind() != Some(FileKind::Directory);
+        let same_kind = from.kind() == to.kind();
+        let replaceable = matches!(from.kind(), Some(FileKind::Regular | FileKind::Symlink));
+        let one_name = from.there().is_some_and(|there| there.stat.nlink == 1);
+        Ok(Exemption {
+            entry: made || file && self.is_own(from)?,
+            target: occupied
+                && (transient(to)? || to.kind() != Some(FileKind::Directory) && self.is_own(to)?),
+            saves: made && same_kind && replaceable && one_name,
+            line_at_old_name,
+            line_at_new_name,
+        })
+    }
+
+    fn is_transient(&self, at: At<'_>, process: Process) -> bool {
+        at.spot_and_inode()
+            .is_some_and(|(spot, inode)| self.edits.ledger().is_transient(&spot, inode, process))
+    }
+
+    /// Tells whether all that is in a directory is its maker's as well: with it, nothing of others goes elsewhere.
+    fn is_whole(&self, at: At<'_>, process: Process) -> bool {
+        at.kind() != Some(FileKind::Directory)
+            || self.each_below(at, &mut |spot, inode| {
+                self.edits.ledger().is_transient(spot, inode, process)
+            })
+    }
+
+    /// Tells whether what stepped aside to a name may go: the process has made anew what it took away, and that is
+    /// still there.
+    fn has_come_back(&self, at: At<'_>, process: Process) -> Result<bool> {
+        let Some((spot, inode)) = at.spot_and_inode() else {
+            return Ok(false);
+        };
+        let left = {
+            let ledger = self.edits.ledger();
+            let left = ledger.stepped_aside(&spot, inode, process);
+            left.and_then(|(name, anew)| Some((Name::new(name).ok()?, anew)))
+        };
+        let Some((name, anew)) = left else {
+            return Ok(false);
+        };
+        let probe = self.probe(at.parent, &name)?;
+        let folder = at.parent.node.folder;
+        Ok(probe.there.as_ref().is_some_and(|there| {
+            let new_file = there.stat.kind == FileKind::Regular && there.stat.nlink == 1;
+            new_file && super::edits::inode(folder, &there.object) == Some(anew)
+        }))
+    }
+
+    /// Tells whether an entry was made under a scratch name by the subject and still bears it.
+    fn is_scratch(&self, at: At<'_>) -> Result<bool> {
+        let scratch = &at.parent.folder.policy.protection.scratch;
+        if at.kind() == Some(FileKind::Directory) || !scratch.match_name(at.name.as_bytes()) {
+            return Ok(false);
+        }
+        let Some(mark) = self.mark(at, SCRATCH)? else {
+            return Ok(false);
+        };
+        Ok(ScratchMark::parse(&mark).is_ok_and(|mark| mark == self.scratch_mark(at.name)))
+    }
+
+    fn scratch_mark(&self, name: &Name) -> ScratchMark {
+        ScratchMark {
+            uid: self.options.subject_ids.0,
+            name: name.as_bytes().into(),
+        }
+    }
+
+    /// The value of an attribute of what was found at a name, if it is there still and has one.
+    pub(super) fn mark(&self, at: At<'_>, attribute: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(there) = at.there() else {
+            return Ok(None);
+        };
+        let Ok(fd) = backing::open_path(self.fd(at.parent)?, at.name) else {
+            return Ok(None);
+        };
+        if !there.object.has(&backing::stat(&fd)?) {
+            return Ok(None);
+        }
+        // Where there is no such attribute, or none at all, it has no mark.
+        Ok(backing::get_xattr(std::os::fd::AsFd::as_fd(&fd), attribute).ok())
+    }
+
+    /// Notes that a program made an entry. To be called after that, with what is there now.
+    pub(super) fn note_made(&self, caller: Caller, at: At<'_>, making: Making) {
+        if making != Making::Link {
+            self.note_maker(at);
+        }
+        if !protects(at.probe.verdict) {
+            return;
+        }
+        let Some((spot, inode)) = at.spot_and_inode() else {
+            return;
+        };
+        let scratch = &at.parent.folder.policy.protection.scratch;
+        if matches!(making, Making::File { .. } | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
+            self.set_scratch_mark(at);
+        }
+        let how = Made {
+            exclusively: making != Making::File { exclusively: false },
+            new_file: matches!(making, Making::File { .. }),
+        };
+        if !how.exclusively && !self.edits.ledger().is_awaited(&spot) {
+            return;
+        }
+        let Some(process) = self.process(caller) else {
+            return;
+        };
+        let mut ledger = self.edits.ledger();
+        if ledger.is_due() {
+            ledger.forget_ended(processes::runs);
+        }
+        ledger.made(&spot, inode, process, how);
+    }
+
+    fn set_scratch_mark(&self, at: At<'_>) {
+        let set = || -> Result<()> {
+            let fd = backing::open_path(self.fd(at.parent)?, at.name)?;
+            if at
+                .there()
+                .is_some_and(|there| there.object.has(&backing::stat(&fd).ok().unwrap_or(there.stat)))
+            {
+                let mark = self.scratch_mark(at.name).to_bytes();
+                backing::set_xattr(std::os::fd::AsFd::as_fd(&fd), SCRATCH, &mark, false, false)?;
+            }
+            Ok(())
+        };
+        // Without a mark it is protected when its process has ended.
+        if let Err(error) = set() {
+            tracing::debug!(%error, name = ?at.name, "a scratch file is not marked");
+        }
+    }
+
+    /// Notes that an entry was removed.
+    pub(super) fn note_removed(&self, at: At<'_>) {
+        if let Some(spot) = spot(at.parent, at.name) {
+            let mut ledger = self.edits.ledger();
+            if !ledger.is_empty() {
+                ledger.removed(&spot);
+            }
+        }
+    }
+
+    /// Notes that an entry was renamed.
+    pub(super) fn note_renamed(&self, caller: Caller, from: At<'_>, to: At<'_>) {
+        let Some((old, inode)) = from.spot_and_inode() else {
+            return;
+        };
+        let Some(new) = spot(to.parent, to.name) else {
+            return;
+        };
+        let protected = protects(from.probe.verdict);
+        if !protected && self.edits.ledger().is_empty() {
+            return;
+        }
+        if protected
+            && from
+                .parent
+                .folder
+                .policy
+                .protection
+                .scratch
+                .match_name(from.name.as_bytes())
+        {
+            self.remove_scratch_mark(from, to);
+        }
+        let process = self.process(caller);
+        let renamed = Renamed {
+            from: old,
+            to: new,
+            inode,
+            regular: from.kind() == Some(FileKind::Regular),
+            replaced: to.there().is_some(),
+        };
+        let mut ledger = self.edits.ledger();
+        ledger.renamed(&renamed, process.filter(|_| protected));
+        ledger.is_back(&renamed.to);
+        self.edits.note_gone(&ledger);
+    }
+
+    fn remove_scratch_mark(&self, from: At<'_>, to: At<'_>) {
+        let moved = At {
+            probe: from.probe,
+            ..to
+        };
+        if let Ok(fd) = self
+            .fd(moved.parent)
+            .and_then(|at| Ok(backing::open_path(at, moved.name)?))
+            && let (Some(there), Ok(stat)) = (from.there(), backing::stat(&fd))
+            && there.object.has(&stat)
+        {
+            // Under another name it means nothing anyway.
+            let _ = backing::remove_xattr(std::os::fd::AsFd::as_fd(&fd), SCRATCH);
+        }
+    }
+}

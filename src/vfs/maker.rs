@@ -1,0 +1,77 @@
+//! Who made a file. Where only the daemon reaches the files it is their owner; elsewhere, and where another has
+//! replaced the file since, it is kept in an extended attribute: a name belongs to who made the first of its files.
+
+use std::os::fd::AsFd;
+
+use super::backing::Custody;
+use super::edits::At;
+use super::error::Result;
+use super::filesystem::FileSystem;
+use crate::backing;
+
+/// The extended attribute that tells the maker's uid.
+const MAKER: &[u8] = b"trusted.lendfs.maker";
+
+impl FileSystem {
+    /// Tells whether what was found at a name is the subject's own, and such may be removed in the folder.
+    pub(super) fn is_own(&self, at: At<'_>) -> Result<bool> {
+        let removable = at.parent.folder.policy.protection.own_files_removable;
+        Ok(removable && self.maker_at(at)? == Some(self.options.subject_ids.0))
+    }
+
+    /// The uid of who made what was found at a name; `None` if that is not known.
+    pub(super) fn maker_at(&self, at: At<'_>) -> Result<Option<u32>> {
+        if let Some(mark) = self.mark(at, MAKER)? {
+            return Ok(std::str::from_utf8(&mark).ok().and_then(|uid| uid.parse().ok()));
+        }
+        let managed = matches!(at.parent.folder.backing.custody(), Some(Custody::Managed));
+        let there = at.probe.there.as_ref().filter(|_| managed);
+        Ok(there.map(|there| there.stat.uid))
+    }
+
+    /// Lets what takes the place of another file be known as made by who made that. To be called before it does.
+    ///
+    /// # Errors
+    /// Those of `setxattr(2)`, where there are such attributes at all.
+    pub(super) fn keep_maker(&self, replaced: At<'_>, by: At<'_>) -> Result<()> {
+        let Some(maker) = self.maker_at(replaced)? else {
+            return Ok(());
+        };
+        if self.maker_at(by)? == Some(maker) {
+            return Ok(());
+        }
+        let fd = backing::open_path(self.fd(by.parent)?, by.name)?;
+        set_maker(fd.as_fd(), maker)
+    }
+
+    /// Notes who made something, where that is not to be seen otherwise.
+    pub(super) fn note_maker(&self, at: At<'_>) {
+        let folder = &at.parent.folder;
+        if !folder.policy.protection.own_files_removable || !folder.backing.is_adopted() {
+            return;
+        }
+        let set = || -> Result<()> {
+            let fd = backing::open_path(self.fd(at.parent)?, at.name)?;
+            let same = at
+                .probe
+                .there
+                .as_ref()
+                .is_some_and(|there| backing::stat(&fd).is_ok_and(|stat| there.object.has(&stat)));
+            if same {
+                set_maker(fd.as_fd(), self.options.subject_ids.0)?;
+            }
+            Ok(())
+        };
+        // Who is not known to have made it may not remove it.
+        if let Err(error) = set() {
+            tracing::debug!(%error, name = ?at.name, "who made a file is not kept");
+        }
+    }
+}
+
+fn set_maker(fd: std::os::fd::BorrowedFd<'_>, uid: u32) -> Result<()> {
+    match backing::set_xattr(fd, MAKER, uid.to_string().as_bytes(), false, false) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        set => Ok(set?),
+    }
+}
