@@ -64,11 +64,11 @@ fn call(row: &str, at: &Path) -> String {
         "link" => word(std::fs::hard_link(&file, &new)),
         "unlink" => word(std::fs::remove_file(&file)),
         "rmdir" => word(std::fs::remove_dir(&sub)),
-        "rename" => rename(&file, &new, RenameFlags::empty()),
+        "rename of a file to a free name" => rename(&file, &new, RenameFlags::empty()),
         "rename of a directory" => rename(&sub, &new, RenameFlags::empty()),
         "rename to another directory" => rename(&file, &sub.join("file"), RenameFlags::empty()),
         "rename over another file" => rename(&file, &other, RenameFlags::empty()),
-        "RENAME_NOREPLACE" => rename(&file, &new, RenameFlags::RENAME_NOREPLACE),
+        "RENAME_NOREPLACE likewise" => rename(&file, &new, RenameFlags::RENAME_NOREPLACE),
         "RENAME_EXCHANGE" => rename(&file, &other, RenameFlags::RENAME_EXCHANGE),
         "rename to another folder" => {
             let elsewhere = at.ancestors().nth(3).unwrap().join("elsewhere/new");

@@ -59,6 +59,17 @@ pub enum What {
     HeldCopy,
 }
 
+impl What {
+    /// Whether it gives something a name, the last one of the call.
+    pub fn names(&self) -> bool {
+        match self {
+            Self::Create { .. } | Self::Mkdir | Self::Rename(_) | Self::Link => true,
+            Self::Symlink(_) | Self::Mknod(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Where: below a directory that the user holds open, or below the folder.
 #[derive(Clone, Debug)]
 pub struct Spot {

@@ -209,7 +209,10 @@ fn may_rename(sight: &Sight<'_>, from: &Reached, to: &Reached, id: Id) -> Answer
     if to.found.is_some() {
         needs(target, Right::Write)?;
     }
-    if !entry.has(Right::Delete) || to.found.is_some() && !target.has(Right::Delete) {
+    // Under edit a file goes to a free name of its directory, where no line has to do with either.
+    let lines = sight.rules.stand_at(&from.path) || sight.rules.stand_at(&to.path);
+    let free = to.found.is_none() && to.parent == from.parent && !sight.tree.is_directory(id) && !lines;
+    if !entry.has(Right::Delete) && !free || to.found.is_some() && !target.has(Right::Delete) {
         return Err(Errno::EPERM);
     }
     may_empty(sight, &from.path, id)?;

@@ -149,6 +149,11 @@ impl Rules {
         self.places.iter().any(|place| place.path.starts_with(path))
     }
 
+    /// Tells whether a line stands at a path.
+    pub fn stand_at(&self, path: &[String]) -> bool {
+        self.places.iter().any(|place| place.path == path)
+    }
+
     /// The most that any line gives a user.
     pub fn most(&self, user: User) -> Level {
         let subject = subject(user);
