@@ -287,11 +287,35 @@ impl FileSystem {
         let Some(process) = self.process(caller) else {
             return;
         };
+        if how.new_file {
+            self.keep_maker_of_aside(at, &spot, process);
+        }
         let mut ledger = self.edits.ledger();
         if ledger.is_due() {
             ledger.forget_ended(processes::runs);
         }
         ledger.made(&spot, inode, process, how);
+    }
+
+    /// What takes the name of what stepped aside was made by who made that.
+    fn keep_maker_of_aside(&self, at: At<'_>, spot: &Spot, process: Process) {
+        let aside = self
+            .edits
+            .ledger()
+            .stepped_to(spot, process)
+            .and_then(|name| Name::new(name).ok());
+        let Some(name) = aside else { return };
+        let kept = self.probe(at.parent, &name).and_then(|probe| {
+            let aside = At {
+                parent: at.parent,
+                name: &name,
+                probe: &probe,
+            };
+            self.keep_maker(aside, at)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, name = ?at.name, "who made a file is not kept");
+        }
     }
 
     fn set_scratch_mark(&self, at: At<'_>) {

@@ -150,8 +150,18 @@ impl FileSystem {
             }
         })?;
         self.touched_inode(old.parent, old.probe);
+        self.lost_name(old);
         self.no_longer_gone(old);
         Ok(made)
+    }
+
+    /// The kernel did not ask for the removal, so it does not know that an inode has a name less.
+    fn lost_name(&self, old: At<'_>) {
+        if let (Some(there), Some(kernel)) = (&old.probe.there, self.kernel.get()) {
+            for node in self.nodes.of_inode(old.parent.node.folder, &there.object) {
+                kernel.drop_attributes(node.ino);
+            }
+        }
     }
 
     /// Lets an entry be there again for the process for which it was gone.

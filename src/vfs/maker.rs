@@ -34,14 +34,16 @@ impl FileSystem {
     /// # Errors
     /// Those of `setxattr(2)`, where there are such attributes at all.
     pub(super) fn keep_maker(&self, replaced: At<'_>, by: At<'_>) -> Result<()> {
-        let Some(maker) = self.maker_at(replaced)? else {
-            return Ok(());
-        };
-        if self.maker_at(by)? == Some(maker) {
+        let maker = self.maker_at(replaced)?;
+        if self.maker_at(by)? == maker {
             return Ok(());
         }
         let fd = backing::open_path(self.fd(by.parent)?, by.name)?;
-        set_maker(fd.as_fd(), maker)
+        match maker {
+            Some(maker) => set_maker(fd.as_fd(), maker),
+            // Nobody is known to have made it; where the owner of a file is its maker, somebody is.
+            None => Ok(backing::remove_xattr(fd.as_fd(), MAKER)?),
+        }
     }
 
     /// Notes who made something, where that is not to be seen otherwise.

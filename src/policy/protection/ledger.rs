@@ -77,6 +77,8 @@ struct Aside {
     inode: Inode,
     by: Process,
     left: Spot,
+    /// Whether it has gone on from where it stepped: then it is where a rename took it, and nothing is to be cleared.
+    moved_on: bool,
     /// What the process made at the name that was left.
     anew: Option<Inode>,
     turn: u64,
@@ -142,8 +144,15 @@ impl Ledger {
     /// The name that an entry left when this process stepped aside with it, and what it has made there since.
     pub fn stepped_aside(&self, spot: &Spot, inode: Inode, by: Process) -> Option<(&[u8], Inode)> {
         let aside = self.aside.get(spot)?;
-        let same = aside.inode == inode && aside.by == by;
+        let same = aside.inode == inode && aside.by == by && !aside.moved_on;
         Some((&*aside.left.name, aside.anew.filter(|_| same)?))
+    }
+
+    /// The name that what a process stepped aside with from a name has now.
+    pub fn stepped_to(&self, left: &Spot, by: Process) -> Option<&[u8]> {
+        let now = self.left.get(left)?;
+        let aside = self.aside.get(now)?;
+        (aside.by == by).then_some(&*now.name)
     }
 
     /// Tells whether something stepped aside from a name: then it matters who makes it anew.
@@ -186,8 +195,8 @@ impl Ledger {
                 .copied()
                 .filter(|entry| entry.inode == *inode && entry.by == by)
         });
-        // What is aside already has left another name: that one is not to be had by a second step.
-        let aside = self.aside.contains_key(from);
+        let aside = self.aside.get(from).filter(|aside| aside.inode == *inode);
+        let aside = aside.map(|aside| aside.left.clone());
         // What had come anew to a name is there no more.
         for spot in [from, to] {
             if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
@@ -206,9 +215,12 @@ impl Ledger {
                 }
                 self.came_anew(to, *inode, by, entry.new_file);
             }
-            None if *regular && !replaced && !aside && from.directory == to.directory => {
-                self.step_aside(from, to, *inode, by);
-            }
+            None if *regular && !replaced && from.directory == to.directory => match aside {
+                None => self.step_aside(from, to, *inode, by, false),
+                // It is back, and no name of its own was left.
+                Some(left) if left == *to => {}
+                Some(left) => self.step_aside(&left, to, *inode, by, true),
+            },
             None => {}
         }
     }
@@ -286,17 +298,20 @@ impl Ledger {
         self.due = 2 * self.turns.len();
     }
 
-    fn step_aside(&mut self, from: &Spot, to: &Spot, inode: Inode, by: Process) {
+    fn step_aside(&mut self, from: &Spot, to: &Spot, inode: Inode, by: Process, moved_on: bool) {
         let turn = self.next_turn(to);
         let aside = Aside {
             inode,
             by,
             left: from.clone(),
+            moved_on,
             anew: None,
             turn,
         };
         self.aside.insert(to.clone(), aside);
-        self.left.insert(from.clone(), to.clone());
+        if !moved_on {
+            self.left.insert(from.clone(), to.clone());
+        }
     }
 
     /// Something came to a name that another may have left.

@@ -175,6 +175,9 @@ fn a_second_step_aside_does_not_count() {
     ledger.made(&at("a"), inode(3), P, EXCLUSIVE);
     ledger.made(&at("doc"), inode(4), P, EXCLUSIVE);
     assert_eq!(anew(&ledger, "b", 2, P), None);
+    rename(&mut ledger, ("b", "doc"), 2, false, P);
+    ledger.made(&at("b"), inode(5), P, EXCLUSIVE);
+    assert_eq!(anew(&ledger, "doc", 2, P), None, "it is back");
     let mut ledger = Ledger::default();
     rename(&mut ledger, ("doc", "doc~"), 2, false, P);
     rename(&mut ledger, ("doc~", "doc"), 2, false, P);

@@ -1,0 +1,369 @@
+//! Tricks to make a file vanish.
+
+use super::Who::{Cara, One, Two};
+use super::{Edited, plays};
+
+const DOC: &[&str] = &["doc", "other", "sub/"];
+const LEFT: [&str; 3] = ["doc: content of doc", "other: content of other", "sub/"];
+
+#[test]
+fn renaming_out_and_unlinking() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'sub/doc')", "EPERM"),
+            (
+                One,
+                "os.rename('doc', 'free'); os.rename('free', 'sub/doc')",
+                "EPERM",
+            ),
+            (One, "os.unlink('free')", "EPERM"),
+            (One, "os.rename('free', 'doc')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn renaming_over() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('other', 'doc')", "EPERM"),
+            (One, "make('plain', 0, b'x'); os.rename('plain', 'doc')", "EPERM"),
+            (Two, "make('t', text=b'x')", "ok"),
+            (One, "os.rename('t', 'doc')", "EPERM"),
+            (Two, "os.rename('t', 'sub')", "EISDIR"),
+            (Two, "os.mkdir('d'); os.rename('d', 'sub')", "EPERM"),
+            (Two, "os.rmdir('d'); os.unlink('t')", "ok"),
+        ],
+        &[
+            "doc: content of doc",
+            "other: content of other",
+            "plain: x",
+            "sub/",
+        ],
+    );
+}
+
+#[test]
+fn exchanging() {
+    plays(
+        DOC,
+        &[
+            (One, "renameat2('doc', 'other', 2)", "EPERM"),
+            (One, "make('t'); renameat2('t', 'doc', 2)", "EPERM"),
+            (One, "renameat2('doc', 't', 2)", "EPERM"),
+            (One, "os.unlink('t')", "ok"),
+            (One, "renameat2('doc', 't', 4)", "EINVAL"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn stepping_aside_without_coming_back() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'doc~')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "os.mkdir('doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "os.rmdir('doc'); os.mkfifo('doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "os.unlink('doc'); os.rename('doc~', 'doc')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn coming_back_and_going_again() {
+    plays(
+        DOC,
+        &[
+            (
+                One,
+                "os.rename('doc', 'doc~'); make('doc'); os.unlink('doc')",
+                "ok",
+            ),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "make('doc'); os.rename('doc', 'elsewhere')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "os.unlink('elsewhere'); os.rename('doc~', 'doc')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn coming_back_with_what_is_protected() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'doc~'); os.rename('other', 'doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "os.rename('doc', 'other'); os.rename('doc~', 'doc')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn coming_back_with_a_hard_link_or_a_symbolic_link() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'doc~'); os.link('other', 'doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (One, "os.unlink('doc'); os.symlink('other', 'doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (
+                One,
+                "os.unlink('doc'); make('doc'); os.link('doc', 'sub/second')",
+                "ok",
+            ),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (
+                One,
+                "os.unlink('sub/second'); os.unlink('doc'); os.rename('doc~', 'doc')",
+                "ok",
+            ),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn a_chain_of_steps_aside() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'a'); os.rename('a', 'b')", "ok"),
+            (One, "make('a'); make('doc')", "ok"),
+            (One, "os.unlink('b')", "EPERM"),
+            (One, "os.unlink('a'); os.unlink('doc')", "ok"),
+            (One, "os.rename('b', 'doc'); make('b'); os.unlink('doc')", "EPERM"),
+            (One, "os.unlink('b')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn stepping_aside_from_two_processes() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'doc~')", "ok"),
+            (Two, "make('doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+            (Two, "os.unlink('doc~')", "EPERM"),
+            (Cara, "os.unlink('doc~')", "EPERM"),
+            (Two, "os.unlink('doc'); os.rename('doc~', 'doc')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn a_child_is_not_its_parent() {
+    plays(
+        DOC,
+        &[
+            (One, "make('t')", "ok"),
+            (One, "run('rm -f t')", "1"),
+            (
+                One,
+                "pid = os.fork(); pid or os._exit(7 if os.path.exists('t') and not os.access('t', os.X_OK) else 0)",
+                "ok",
+            ),
+            (One, "os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])", "7"),
+            (One, "os.unlink('t')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn the_number_of_a_process_used_again() {
+    let Some(edited) = Edited::new(DOC, &[]) else {
+        return;
+    };
+    let mut hand = edited.hand(One);
+    hand.must("make('t')");
+    let pid = hand.pid();
+    drop(hand);
+    // A process of the same number in a namespace of its own, which the daemon sees by another.
+    let again = format!(
+        "import os; open('/proc/sys/kernel/ns_last_pid', 'w').write('{}'); pid = os.fork(); \
+         pid or os.execlp('rm', 'rm', '-f', {:?}); os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if pid == {pid} else 9)",
+        pid - 1,
+        edited.mount.join("t"),
+    );
+    // Others start processes in between, so it takes a few attempts to be given the number.
+    let reached = (0..200).any(|_| {
+        let done = std::process::Command::new("python3")
+            .args(["-c", &again])
+            .output()
+            .unwrap();
+        done.status.code() != Some(9)
+    });
+    assert!(reached, "no process was given the number {pid}");
+    assert!(
+        edited.backing.join("t").exists(),
+        "a process with the number of the one that made it removed it"
+    );
+}
+
+#[test]
+fn making_an_entry_transient_by_a_hard_link() {
+    plays(
+        DOC,
+        &[
+            (One, "os.link('doc', 't')", "ok"),
+            (One, "os.rename('t', 'other')", "EPERM"),
+            (One, "os.rename('t', 'doc'); os.unlink('doc')", "EPERM"),
+            (One, "os.unlink('t')", "ok"),
+            (One, "os.unlink('doc')", "EPERM"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn making_an_entry_transient_by_a_rename() {
+    plays(
+        DOC,
+        &[
+            (One, "make('t'); os.unlink('t'); os.rename('doc', 't')", "ok"),
+            (One, "os.unlink('t')", "EPERM"),
+            (One, "os.rename('t', 'doc'); make('t')", "ok"),
+            (One, "os.rename('doc', 't')", "ok"),
+            (One, "os.unlink('t')", "EPERM"),
+            (One, "os.rename('t', 'doc')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn making_an_entry_transient_by_swapping_a_symbolic_link() {
+    plays(
+        DOC,
+        &[
+            (One, "os.symlink('doc', 't'); os.rename('t', 'doc')", "EPERM"),
+            (One, "os.unlink('t'); os.symlink('.', 'way')", "ok"),
+            (One, "os.unlink('way/doc')", "EPERM"),
+            (One, "os.unlink('way')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn making_an_entry_transient_by_mkdir_over_it() {
+    plays(
+        DOC,
+        &[
+            (One, "os.mkdir('doc')", "EEXIST"),
+            (One, "os.unlink('doc')", "EPERM"),
+            (One, "os.mkdir('d'); os.rename('doc', 'd/doc')", "EPERM"),
+            (One, "os.rename('d', 'doc')", "ENOTDIR"),
+            (One, "os.rmdir('d')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn moving_a_directory_of_one_s_own_with_what_others_made_in_it() {
+    plays(
+        DOC,
+        &[
+            (One, "os.mkdir('d')", "ok"),
+            (Cara, "make('d/hers')", "ok"),
+            (One, "os.rename('d', 'sub/d')", "EPERM"),
+            (One, "os.rename('d', 'e')", "EPERM"),
+            (One, "os.rmdir('d')", "ENOTEMPTY"),
+            (Cara, "os.unlink('d/hers')", "ok"),
+            (One, "os.rename('d', 'sub/d'); os.rmdir('sub/d')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn a_file_without_a_name_that_is_given_one() {
+    plays(
+        DOC,
+        &[
+            (One, "os.open('.', os.O_TMPFILE | os.O_RDWR)", "ENOTSUP"),
+            (
+                One,
+                "fd = os.open('doc', os.O_RDONLY); libc.linkat(-100, b'/proc/self/fd/%d' % fd, -100, b't', 0x400) and fail()",
+                "ok",
+            ),
+            (One, "os.rename('t', 'other')", "EPERM"),
+            (One, "os.unlink('t')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn a_scratch_name_as_target_and_as_source() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', '.doc.swp')", "ok"),
+            (One, "os.unlink('.doc.swp')", "EPERM"),
+            (One, "os.rename('.doc.swp', 'doc'); make('.doc.swp', 0)", "ok"),
+            (One, "os.rename('doc', '.doc.swp')", "ok"),
+            (Two, "os.unlink('.doc.swp')", "EPERM"),
+            (Two, "os.rename('.doc.swp', 'doc')", "ok"),
+            (Two, "os.link('doc', '.doc.swp')", "ok"),
+            (One, "os.unlink('.doc.swp')", "EPERM"),
+            (Two, "os.unlink('.doc.swp')", "ok"),
+        ],
+        &LEFT,
+    );
+}
+
+#[test]
+fn someone_else_s_scratch_file_after_a_restart() {
+    let Some(mut edited) = Edited::new(DOC, &[]) else {
+        return;
+    };
+    edited.play(&[(Cara, "make('.hers.swp', 0, b'x')", "ok")]);
+    edited.restart();
+    edited.play(&[
+        (One, "os.unlink('.hers.swp')", "EPERM"),
+        (
+            One,
+            "make('.hers.swp', os.O_TRUNC, b'y'); os.unlink('.hers.swp')",
+            "EPERM",
+        ),
+        (
+            One,
+            "make('t', text=b'z'); os.rename('t', '.hers.swp'); os.unlink('.hers.swp')",
+            "EPERM",
+        ),
+    ]);
+    assert_eq!(edited.tree()[0], ".hers.swp: z");
+}
+
+#[test]
+fn taking_the_modes_away() {
+    plays(
+        DOC,
+        &[
+            (One, "os.chmod('doc', 0); os.chmod('sub', 0)", "ok"),
+            (Cara, "read('doc')", "content of doc"),
+            (Cara, "os.listdir('sub')", "[]"),
+            (One, "os.unlink('doc')", "EPERM"),
+        ],
+        &LEFT,
+    );
+}
