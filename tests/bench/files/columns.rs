@@ -21,15 +21,17 @@ pub(crate) enum Column {
     Lendfs,
     Rules,
     Readonly,
+    Edit,
 }
 
 impl Column {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Bare,
         Self::Bindfs,
         Self::Lendfs,
         Self::Rules,
         Self::Readonly,
+        Self::Edit,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Column {
             Self::Lendfs => "lendfs",
             Self::Rules => "rules",
             Self::Readonly => "readonly",
+            Self::Edit => "edit",
         }
     }
 
@@ -48,6 +51,7 @@ impl Column {
             Self::Bare | Self::Bindfs | Self::Lendfs => "plain",
             Self::Rules => "rules",
             Self::Readonly => "reader",
+            Self::Edit => "editor",
         }
     }
 
@@ -103,7 +107,8 @@ impl Place {
         let at = scratch.join("at").join(column.name());
         user.directory(&at)?;
         let (source, work) = if column.is_lendfs() {
-            let folder = daemon.folder(column.name(), &user)?;
+            let level = if column == Column::Edit { "edit" } else { "full" };
+            let folder = daemon.folder(column.name(), &user, level)?;
             (folder, at.join(column.name()).join(WORK))
         } else {
             let source = scratch.join("backing").join(column.name());
@@ -145,7 +150,7 @@ impl Place {
         match self.column {
             Column::Bare => return Ok(()),
             Column::Bindfs => self.bindfs = Some(bindfs(scratch, &self.source, &self.at)?),
-            Column::Lendfs | Column::Rules => daemon.mount(&self.user, &self.at, &[])?,
+            Column::Lendfs | Column::Rules | Column::Edit => daemon.mount(&self.user, &self.at, &[])?,
             Column::Readonly => daemon.mount(&self.user, &self.at, &["--read-only"])?,
         }
         self.mounted = true;

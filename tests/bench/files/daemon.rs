@@ -163,12 +163,12 @@ impl Daemon {
         Ok(())
     }
 
-    /// Makes a managed folder of the owner's that a user has in full. Tells where it lies.
-    pub(crate) fn folder(&self, name: &str, user: &User) -> Outcome<PathBuf> {
+    /// Makes a managed folder of the owner's that a user has. Tells where it lies.
+    pub(crate) fn folder(&self, name: &str, user: &User, level: &str) -> Outcome<PathBuf> {
         let owner = &self.owner;
         let before = self.folders()?;
         self.run(owner, &["create", name])?;
-        self.run(owner, &["share", name, "--with", &user.name, "--as", "full"])?;
+        self.run(owner, &["share", name, "--with", &user.name, "--as", level])?;
         self.run(&user.name, &["accept", &format!("{}:{name}", owner)])?;
         let mut new = self.folders()?;
         new.retain(|folder| !before.contains(folder));

@@ -68,7 +68,11 @@ pub(crate) fn main() -> Outcome<()> {
 
 /// Whether a work is done in a column.
 fn is_for(work: &Work, column: Column) -> bool {
-    work.reads_only || column != Column::Readonly
+    match column {
+        Column::Readonly => work.reads_only,
+        Column::Edit => work.edits,
+        _ => true,
+    }
 }
 
 fn measure(options: &Options, scale: Scale) -> Outcome<Results> {

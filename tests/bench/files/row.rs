@@ -26,6 +26,8 @@ pub(crate) struct Work {
     pub(crate) inputs: &'static [Input],
     /// Whether it changes nothing, so that a read-only mount can do it.
     pub(crate) reads_only: bool,
+    /// Whether it removes nothing, so that who has the folder as `edit` can do it.
+    pub(crate) edits: bool,
     /// Whether each round begins with a new mount.
     pub(crate) fresh: bool,
     /// Does it, as the user, in the directory.

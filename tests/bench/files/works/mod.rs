@@ -1,6 +1,7 @@
 //! The rows, and the work that is timed for them.
 
 mod data;
+mod edits;
 mod names;
 mod programs;
 mod trees;
@@ -17,6 +18,7 @@ pub(crate) fn works() -> impl Iterator<Item = &'static Work> {
     let all = [
         trees::FINDING,
         names::WORKS,
+        edits::WORKS,
         trees::UNPACKING,
         programs::GIT,
         data::WORKS,

@@ -28,6 +28,7 @@ pub(super) const FINDING: &[Work] = &[Work {
     ],
     inputs: &[Input::Tree],
     reads_only: true,
+    edits: false,
     fresh: true,
     run: find,
 }];
@@ -51,6 +52,7 @@ pub(super) const UNPACKING: &[Work] = &[Work {
     ],
     inputs: &[Input::Archive],
     reads_only: false,
+    edits: false,
     fresh: false,
     run: unpack,
 }];
