@@ -126,6 +126,13 @@ impl FileSystem {
         &self, caller: Caller, old: At<'_>, kind: FileKind,
         make: impl FnOnce(BorrowedFd<'_>, &Name) -> Result<T>,
     ) -> Result<T> {
+        let _held = self.shared.names.hold(&old.parent.node);
+        let probe = self.probe(old.parent, old.name)?;
+        let found = At { probe: &probe, ..old };
+        if found.spot_and_inode() != old.spot_and_inode() {
+            // Another has taken its place.
+            return Err(Error::PlacesMoved);
+        }
         self.authorize(&Operation::Replace {
             parent: old.parent.verdict,
             entry: old.probe.verdict,

@@ -36,6 +36,7 @@ mod locate;
 mod locks;
 mod maker;
 pub mod mount;
+mod names;
 pub mod node;
 pub mod nodes;
 pub mod ops;

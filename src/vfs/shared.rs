@@ -21,6 +21,7 @@ use super::ids::MountId;
 use super::invalidate::Invalidator;
 use super::kernel::Features;
 use super::leases::Leases;
+use super::names::NameLocks;
 use super::pool::Pacing;
 use super::processes::Processes;
 use super::steward::Steward;
@@ -84,6 +85,7 @@ pub struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) pacing: Pacing,
     pub(super) processes: Processes,
+    pub(super) names: NameLocks,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
 }
@@ -133,6 +135,7 @@ impl Shared {
             counters: Arc::default(),
             pacing: Pacing::start(),
             processes: Processes::default(),
+            names: NameLocks::default(),
             files_of_a_mount: files / 4,
         })
     }

@@ -62,11 +62,15 @@ pub enum What {
 impl What {
     /// Whether it gives something a name, the last one of the call.
     pub fn names(&self) -> bool {
-        match self {
-            Self::Create { .. } | Self::Mkdir | Self::Rename(_) | Self::Link => true,
-            Self::Symlink(_) | Self::Mknod(_) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Create { .. }
+                | Self::Mkdir
+                | Self::Rename(_)
+                | Self::Link
+                | Self::Symlink(_)
+                | Self::Mknod(_)
+        )
     }
 }
 

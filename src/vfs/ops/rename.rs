@@ -51,6 +51,7 @@ impl FileSystem {
             } else {
                 self.verify(view, new_parent)?
             };
+            let _held = self.shared.names.hold_both(&parent.node, &new_parent.node);
             let entry = self.probe(&parent, &name)?;
             let Some(kind) = entry.kind() else {
                 let leads = parent.folder.tree.leads(entry.cursor);

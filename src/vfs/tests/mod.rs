@@ -7,6 +7,7 @@ mod behind;
 pub(super) mod bench;
 mod corridors;
 mod directory;
+mod edits;
 mod identity;
 mod kept;
 mod moved;

@@ -133,10 +133,12 @@ fn a_transient_file_that_is_renamed_to_the_name_has_come_back_as_well() {
     assert_eq!(anew(&ledger, "doc~", 2, P), Some(("doc".into(), 3)));
 }
 
+type Trick = fn(&mut Ledger);
+
 #[test]
 fn nothing_else_has_come_back() {
     let step = |ledger: &mut Ledger| rename(ledger, ("doc", "doc~"), 2, false, P);
-    let tricks: &[(&str, fn(&mut Ledger))] = &[
+    let tricks: &[(&str, Trick)] = &[
         ("someone else's file", |ledger| {
             rename(ledger, ("other", "doc"), 4, false, P)
         }),
@@ -343,8 +345,10 @@ proptest! {
     /// one that it left.
     #[test]
     fn no_file_disappears(calls in calls()) {
-        let mut directory = Directory::default();
-        directory.made = 3;
+        let mut directory = Directory {
+            made: 3,
+            ..Directory::default()
+        };
         directory.names.extend([(0, 1), (1, 2), (2, 3)]);
         let mut places = vec![0, 1, 2];
         for (first, call) in calls {

@@ -1,0 +1,50 @@
+//! Keeps a name what it was found to be, until what was judged by it is done.
+//!
+//! The kernel lets one request at a time change a directory, but of one mount: through another, what has the name could
+//! become something else in between. So who renames, and who removes what is protected, holds the directories.
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::node::Node;
+
+const STRIPES: usize = 256;
+
+/// Locks of directories, of all mounts; some share one.
+#[derive(Debug)]
+pub(super) struct NameLocks([Mutex<()>; STRIPES]);
+
+impl Default for NameLocks {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Mutex::new(())))
+    }
+}
+
+/// Directories in which no name is given another meaning.
+#[must_use]
+pub(super) struct Held<'a> {
+    _one: MutexGuard<'a, ()>,
+    _other: Option<MutexGuard<'a, ()>>,
+}
+
+impl NameLocks {
+    /// Holds a directory.
+    pub(super) fn hold(&self, directory: &Node) -> Held<'_> {
+        self.hold_both(directory, directory)
+    }
+
+    /// Holds two.
+    pub(super) fn hold_both(&self, one: &Node, other: &Node) -> Held<'_> {
+        // Always in this order, so that nobody waits for each other.
+        let (first, second) = (stripe(one).min(stripe(other)), stripe(one).max(stripe(other)));
+        Held {
+            _one: self.0[first].lock(),
+            _other: (second != first).then(|| self.0[second].lock()),
+        }
+    }
+}
+
+/// By the inode: the numbers that nodes have may differ between mounts.
+fn stripe(directory: &Node) -> usize {
+    let number = directory.object.number ^ directory.folder.0.cast_unsigned() << 32;
+    (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize % STRIPES
+}
