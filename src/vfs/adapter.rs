@@ -1,136 +1,51 @@
 //! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
 
+mod agree;
 mod convert;
 mod notifier;
+mod serve;
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
-    RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, Version, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
+    ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
+use agree::agree;
 use convert::{
-    Entries, Lookup, Names, caller, directory_flags, file_attr, lock_type, open_flags, reply_attr,
-    reply_data, reply_empty, reply_entry, reply_lookup, reply_write, reply_xattr, to_errno, to_lock, to_time,
+    Entries, Lookup, Names, caller, reply_attr, reply_create, reply_data, reply_empty, reply_entry,
+    reply_lock, reply_lookup, reply_open, reply_opendir, reply_statfs, reply_write, reply_xattr, to_errno,
+    to_lock, to_time, to_whence,
 };
 
 pub use notifier::Notifier;
 
-use super::authorize::take_asked;
 use super::counters::Opcode;
 use super::error::Result;
 use super::filesystem::FileSystem;
 use super::ids::{Fh, Ino};
-use super::kernel::{Features, Passthrough};
 use super::locks::Claim;
-use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
-use super::pool::{Seat, Served};
-
-/// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
-const MAX_WRITE: u32 = 1 << 20;
-/// The kernel's ABI that has `FUSE_NOTIFY_INC_EPOCH`.
-const EPOCH: Version = Version(7, 44);
+use super::ops::{AccessMask, SetAttr, SetXattr};
+use super::pool::Seat;
 
 /// The file system as fuser drives it.
 pub(super) struct Adapter(pub Arc<FileSystem>, pub Arc<Seat>);
 
-impl Passthrough for ReplyOpen {
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
-        self.open_backing(fd)
-    }
-}
-
-impl Passthrough for ReplyCreate {
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
-        self.open_backing(fd)
-    }
-}
-
-impl Adapter {
-    /// Begins to serve a request: the first that each method does.
-    fn begin(&self, opcode: Opcode) -> Served<'_> {
-        let served = self.1.begin();
-        if !served.is_greeting() {
-            self.0.requests.count(opcode);
-        }
-        served
-    }
-
-    /// Answers for a node by its number, which is no name that a program gave, and tells a program nothing.
-    fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
-        let answer = self.0.answer_cut(Ino(number.0), req.pid());
-        reply_entry(reply, answer.map_err(|error| to_errno(&error)));
-    }
-
-    /// Whether the kernel opens and closes files of this mount without a word.
-    fn opens_itself(&self) -> bool {
-        self.0.features().opens_itself
-    }
-
-    /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
-    fn run<T>(&self, operation: impl FnOnce(&FileSystem) -> Result<T>) -> std::result::Result<T, Errno> {
-        take_asked();
-        let outcome = operation(&self.0);
-        let asked = take_asked();
-        // What failed before it came to a question has done nothing.
-        debug_assert!(
-            asked == 1 || asked == 0 && outcome.is_err(),
-            "{asked} questions in one request"
-        );
-        outcome.map_err(|error| to_errno(&error))
-    }
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        if !self.1.is_first() {
-            // What is agreed with the kernel is agreed already.
-            return Ok(());
+        if self.1.is_first() {
+            agree(&self.0, config);
         }
-        // Without a word about opens and closes, nobody could take back the locks of who closed: those of a read-only
-        // mount are its own.
-        let opens_itself = self
-            .0
-            .opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
-        let locks = InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS;
-        let wanted = if opens_itself { InitFlags::empty() } else { locks }
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_AUTO_INVAL_DATA
-            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
-            | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            // The backing clears setuid bits and capabilities by itself, for the daemon has no CAP_FSETID; the kernel
-            // does not ask for them before each write.
-            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            // Lets the kernel ask for what is to be cut.
-            | InitFlags::FUSE_EXPORT_SUPPORT;
-        for flag in wanted.iter() {
-            // What an older kernel does not have, it does without.
-            let _ = config.add_capabilities(flag);
-        }
-        let _ = config.set_max_write(MAX_WRITE);
-        let features = self.0.allowed(Features {
-            passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
-            epoch: config.kernel_abi() >= EPOCH,
-            opens_itself,
-        });
-        if features.passthrough {
-            let _ = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);
-            let _ = config.set_max_stack_depth(1);
-        }
-        // A further worker of the same mount is told the same.
-        let _ = self.0.features.set(features);
+        // For a further worker, what is agreed with the kernel is agreed already.
         Ok(())
     }
 
@@ -249,16 +164,8 @@ impl Filesystem for Adapter {
             // The kernel does not ask again, and judges by the modes that it is shown.
             return reply.error(Errno::ENOSYS);
         }
-        match self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply)) {
-            Ok(opening) => {
-                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
-                match opening.backing() {
-                    Some(id) => reply.opened_passthrough(fh, flags, id),
-                    None => reply.opened(fh, flags),
-                }
-            }
-            Err(errno) => reply.error(errno),
-        }
+        let opened = self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply));
+        reply_open(reply, opened);
     }
 
     fn read(
@@ -303,10 +210,7 @@ impl Filesystem for Adapter {
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Opendir);
-        match self.run(|fs| fs.opendir(Ino(ino.0))) {
-            Ok(opened) => reply.opened(FileHandle(opened.fh.0), directory_flags(&opened)),
-            Err(errno) => reply.error(errno),
-        }
+        reply_opendir(reply, self.run(|fs| fs.opendir(Ino(ino.0))));
     }
 
     fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
@@ -344,19 +248,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
         let _request = self.begin(Opcode::Statfs);
-        match self.run(|fs| fs.statfs(Ino(ino.0))) {
-            Ok(stat) => reply.statfs(
-                stat.blocks,
-                stat.blocks_free,
-                stat.blocks_available,
-                stat.files,
-                stat.files_free,
-                stat.block_size,
-                stat.name_length,
-                stat.fragment_size,
-            ),
-            Err(errno) => reply.error(errno),
-        }
+        reply_statfs(reply, self.run(|fs| fs.statfs(Ino(ino.0))));
     }
 
     fn setxattr(
@@ -409,18 +301,8 @@ impl Filesystem for Adapter {
     ) {
         let _request = self.begin(Opcode::Create);
         let caller = caller(req);
-        match self.run(|fs| fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)) {
-            Ok((entry, opening)) => {
-                let lasts = entry.name_lasts.min(entry.attr.lasts);
-                let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
-                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
-                match opening.backing() {
-                    Some(id) => reply.created_passthrough(&lasts, &attr, generation, fh, flags, id),
-                    None => reply.created(&lasts, &attr, generation, fh, flags),
-                }
-            }
-            Err(errno) => reply.error(errno),
-        }
+        let made = self.run(|fs| fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply));
+        reply_create(reply, made);
     }
 
     fn getlk(
@@ -430,12 +312,7 @@ impl Filesystem for Adapter {
         let _request = self.begin(Opcode::Getlk);
         let found = to_lock(typ, start, end)
             .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), super::ids::LockOwner(lock_owner.0), lock)));
-        match found {
-            // Whose it is, the backing does not tell of open file description locks.
-            Ok(Some(lock)) => reply.locked(lock.start, lock.end, lock_type(lock.kind), 0),
-            Ok(None) => reply.locked(start, end, libc::F_UNLCK, 0),
-            Err(errno) => reply.error(errno),
-        }
+        reply_lock(reply, (start, end), found);
     }
 
     fn setlk(
@@ -497,12 +374,8 @@ impl Filesystem for Adapter {
             // The kernel does it by itself from then on.
             return reply.error(Errno::ENOSYS);
         }
-        let whence = match whence {
-            libc::SEEK_DATA => Whence::Data,
-            libc::SEEK_HOLE => Whence::Hole,
-            _ => return reply.error(Errno::EINVAL),
-        };
-        match self.run(|fs| fs.lseek(Fh(fh.0), offset, whence)) {
+        let sought = to_whence(whence).and_then(|whence| self.run(|fs| fs.lseek(Fh(fh.0), offset, whence)));
+        match sought {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
         }
