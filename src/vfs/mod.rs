@@ -32,6 +32,7 @@ pub mod latency;
 mod leases;
 mod locate;
 mod locks;
+mod maker;
 pub mod mount;
 pub mod node;
 pub mod nodes;

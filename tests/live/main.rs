@@ -33,4 +33,5 @@ mod table;
 mod threads;
 mod tied;
 mod traces;
+mod virtual_attributes;
 mod writes;
