@@ -87,6 +87,32 @@ pub fn signal_pending(thread: u32) -> bool {
     (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & !mask("SigIgn") != 0
 }
 
+/// A process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// Its number (the thread group's).
+    pub id: u32,
+    /// The name of its program (`comm`).
+    pub name: Vec<u8>,
+}
+
+/// The process that a thread belongs to, if it is there and visible (`proc_pid_status(5)`, `proc_pid_comm(5)`).
+pub fn process_of(thread: u32) -> Option<Process> {
+    if thread == 0 {
+        return None;
+    }
+    let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
+    let id = status
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| std::str::from_utf8(line.strip_prefix(b"Tgid:")?).ok())?;
+    let id = id.trim().parse().ok()?;
+    let mut name = std::fs::read(format!("/proc/{id}/comm")).ok()?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Some(Process { id, name })
+}
+
 /// How busy the processors are.
 #[derive(Debug)]
 pub struct Processors {

@@ -235,3 +235,41 @@ pub struct Finding {
     /// What to do, if it is not.
     pub advice: Option<String>,
 }
+
+/// What was refused of late.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Why {
+    /// To ask for what comes after.
+    pub last: u64,
+    /// The refusals, the newest last.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A system call that was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Milliseconds since 1970, UTC.
+    pub at: i64,
+    /// How often, one right after the other.
+    pub times: u32,
+    /// The name of the program.
+    pub program: String,
+    /// The process; none if it is not visible to the daemon.
+    pub pid: Option<u32>,
+    /// What it asked for.
+    pub call: String,
+    /// Of what, as the caller names it: `FOLDER/PATH`.
+    pub path: String,
+    /// The new name, where there are two.
+    pub to: Option<String>,
+    /// What it was answered (`EPERM`).
+    pub errno: Option<String>,
+    /// The caller's level where a right is missing, or `owner`.
+    pub level: Option<String>,
+    /// What decided that.
+    pub decided_by: Option<DecidedBy>,
+    /// One line: why.
+    pub reason: String,
+    /// One line: what would help.
+    pub help: Option<String>,
+}

@@ -281,3 +281,12 @@ request! {
     /// The store against the disk.
     Check = "check" -> Vec<answer::Finding> {}
 }
+request! {
+    /// What was refused to the caller's processes of late.
+    Why = "why" -> answer::Why {
+        /// Only what was noted after this, as an earlier answer told it.
+        after: Option<u64>,
+        /// Where there is nothing yet, the answer comes when there is, or empty after a while.
+        wait: bool,
+    }
+}

@@ -17,6 +17,7 @@ mod server;
 mod set;
 mod shares;
 mod steward;
+mod why;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

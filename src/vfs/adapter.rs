@@ -1,6 +1,7 @@
 //! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
 
 mod agree;
+mod calls;
 mod convert;
 mod notifier;
 mod serve;
@@ -21,20 +22,19 @@ use fuser::{
 };
 
 use agree::agree;
+use calls::{at, attribute_call, between, on, open_call};
 use convert::{
-    Entries, Lookup, Names, caller, reply_attr, reply_create, reply_data, reply_empty, reply_entry,
-    reply_lock, reply_lookup, reply_open, reply_opendir, reply_statfs, reply_write, reply_xattr, to_errno,
-    to_lock, to_time, to_whence,
+    Entries, Lookup, Names, access_mask, caller, rename_flags, reply_attr, reply_create, reply_data,
+    reply_empty, reply_entry, reply_lock, reply_lookup, reply_lseek, reply_open, reply_opendir, reply_statfs,
+    reply_write, reply_xattr, set_attr, set_xattr, to_errno, to_lock, to_whence,
 };
 
 pub use notifier::Notifier;
 
 use super::counters::Opcode;
-use super::error::Result;
 use super::filesystem::FileSystem;
-use super::ids::{Fh, Ino};
+use super::ids::{Fh, Ino, LockOwner as Owner};
 use super::locks::Claim;
-use super::ops::{AccessMask, SetAttr, SetXattr};
 use super::pool::Seat;
 
 /// The file system as fuser drives it.
@@ -51,10 +51,11 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Lookup);
+        let call = at(req, "lookup", parent, name);
         if name == "." {
             return self.answer_cut(req, parent, reply);
         }
-        let looked_up = self.run(|fs| Lookup::of(fs.lookup(Ino(parent.0), name.as_bytes())));
+        let looked_up = self.noted(call, |fs| Lookup::of(fs.lookup(Ino(parent.0), name.as_bytes())));
         reply_lookup(reply, looked_up);
     }
 
@@ -65,10 +66,8 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let _request = self.begin(Opcode::Getattr);
-        reply_attr(
-            reply,
-            self.run(|fs| fs.getattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)))),
-        );
+        let done = self.run(|fs| fs.getattr(Ino(ino.0), fh.map(|fh| Fh(fh.0))));
+        reply_attr(reply, done);
     }
 
     fn setattr(
@@ -78,23 +77,18 @@ impl Filesystem for Adapter {
         _bkuptime: Option<SystemTime>, _flags: Option<BsdFileFlags>, reply: ReplyAttr,
     ) {
         let _request = self.begin(Opcode::Setattr);
-        let set = SetAttr {
-            mode,
-            uid,
-            gid,
-            size,
-            atime: atime.map(to_time),
-            mtime: mtime.map(to_time),
-        };
-        reply_attr(
-            reply,
-            self.run(|fs| fs.setattr(caller(req), Ino(ino.0), set, fh.map(|fh| Fh(fh.0)))),
-        );
+        let call = on(req, attribute_call(mode, size, uid.or(gid)), ino);
+        let set = set_attr((mode, uid, gid, size), (atime, mtime));
+        let done = self.noted(call, |fs| {
+            fs.setattr(caller(req), Ino(ino.0), set, fh.map(|fh| Fh(fh.0)))
+        });
+        reply_attr(reply, done);
     }
 
-    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
         let _request = self.begin(Opcode::Readlink);
-        reply_data(reply, self.run(|fs| fs.readlink(Ino(ino.0))));
+        let call = on(req, "readlink", ino);
+        reply_data(reply, self.noted(call, |fs| fs.readlink(Ino(ino.0))));
     }
 
     fn mknod(
@@ -102,86 +96,98 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let _request = self.begin(Opcode::Mknod);
-        let made = self.run(|fs| fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev));
+        let call = at(req, "mknod", parent, name);
+        let made = self.noted(call, |fs| {
+            fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev)
+        });
         reply_entry(reply, made);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Mkdir);
-        reply_entry(
-            reply,
-            self.run(|fs| fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)),
-        );
+        let call = at(req, "mkdir", parent, name);
+        let done = self.noted(call, |fs| {
+            fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)
+        });
+        reply_entry(reply, done);
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Unlink);
-        reply_empty(reply, self.run(|fs| fs.unlink(Ino(parent.0), name.as_bytes())));
+        let call = at(req, "unlink", parent, name);
+        let done = self.noted(call, |fs| fs.unlink(Ino(parent.0), name.as_bytes()));
+        reply_empty(reply, done);
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Rmdir);
-        reply_empty(reply, self.run(|fs| fs.rmdir(Ino(parent.0), name.as_bytes())));
+        let call = at(req, "rmdir", parent, name);
+        let done = self.noted(call, |fs| fs.rmdir(Ino(parent.0), name.as_bytes()));
+        reply_empty(reply, done);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Symlink);
+        let call = at(req, "symlink", parent, link_name);
         let content = target.as_os_str().as_bytes();
-        let made = self.run(|fs| fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content));
+        let made = self.noted(call, |fs| {
+            fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content)
+        });
         reply_entry(reply, made);
     }
 
     fn rename(
-        &self, _req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
         flags: RenameFlags, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Rename);
-        let renamed = self.run(|fs| {
-            fs.rename(
-                (Ino(parent.0), name.as_bytes()),
-                (Ino(newparent.0), newname.as_bytes()),
-                super::ops::RenameFlags {
-                    no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
-                    exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
-                    whiteout: flags.contains(RenameFlags::RENAME_WHITEOUT),
-                },
-            )
-        });
+        let call = between(at(req, "rename", parent, name), newparent, newname);
+        let (from, to) = (
+            (Ino(parent.0), name.as_bytes()),
+            (Ino(newparent.0), newname.as_bytes()),
+        );
+        let renamed = self.noted(call, |fs| fs.rename(from, to, rename_flags(flags)));
         reply_empty(reply, renamed);
     }
 
-    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Link);
-        reply_entry(
-            reply,
-            self.run(|fs| fs.link(Ino(ino.0), Ino(newparent.0), newname.as_bytes())),
-        );
+        let call = between(on(req, "link", ino), newparent, newname);
+        let done = self.noted(call, |fs| {
+            fs.link(Ino(ino.0), Ino(newparent.0), newname.as_bytes())
+        });
+        reply_entry(reply, done);
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Open);
+        let call = on(req, open_call(flags.0), ino);
         if self.opens_itself() {
             // The kernel does not ask again, and judges by the modes that it is shown.
             return reply.error(Errno::ENOSYS);
         }
-        let opened = self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply));
+        let opened = self.noted(call, |fs| fs.open(Ino(ino.0), flags.0, &reply));
         reply_open(reply, opened);
     }
 
     fn read(
-        &self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
+        &self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
         _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
         let _request = self.begin(Opcode::Read);
-        reply_data(reply, self.run(|fs| fs.read(Ino(ino.0), Fh(fh.0), offset, size)));
+        let call = on(req, "read", ino);
+        let done = self.noted(call, |fs| fs.read(Ino(ino.0), Fh(fh.0), offset, size));
+        reply_data(reply, done);
     }
 
     fn write(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
+        &self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
         _write_flags: WriteFlags, flags: OpenFlags, _lock_owner: Option<LockOwner>, reply: ReplyWrite,
     ) {
         let _request = self.begin(Opcode::Write);
-        reply_write(reply, self.run(|fs| fs.write(Fh(fh.0), offset, data, flags.0)));
+        let call = on(req, "write", ino);
+        let done = self.noted(call, |fs| fs.write(Fh(fh.0), offset, data, flags.0));
+        reply_write(reply, done);
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
@@ -189,7 +195,7 @@ impl Filesystem for Adapter {
         if self.opens_itself() {
             return reply.error(Errno::ENOSYS);
         }
-        let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
+        let flushed = self.0.flush(Fh(fh.0), Owner(lock_owner.0));
         reply_empty(reply, flushed.map_err(|error| to_errno(&error)));
     }
 
@@ -198,8 +204,7 @@ impl Filesystem for Adapter {
         lock_owner: Option<LockOwner>, _flush: bool, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Release);
-        self.0
-            .release(Fh(fh.0), lock_owner.map(|owner| super::ids::LockOwner(owner.0)));
+        self.0.release(Fh(fh.0), lock_owner.map(|owner| Owner(owner.0)));
         reply.ok();
     }
 
@@ -208,29 +213,26 @@ impl Filesystem for Adapter {
         reply_empty(reply, self.run(|fs| fs.fsync(Fh(fh.0), datasync)));
     }
 
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Opendir);
-        reply_opendir(reply, self.run(|fs| fs.opendir(Ino(ino.0))));
+        let call = on(req, "list", ino);
+        reply_opendir(reply, self.noted(call, |fs| fs.opendir(Ino(ino.0))));
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         let _request = self.begin(Opcode::Readdir);
-        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, false, &mut Names(&mut reply)));
-        match told {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        let mut names = Names(reply);
+        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, false, &mut names));
+        names.end(told);
     }
 
     fn readdirplus(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus,
+        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus,
     ) {
         let _request = self.begin(Opcode::Readdirplus);
-        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, true, &mut Entries(&mut reply)));
-        match told {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        let mut entries = Entries(reply);
+        let told = self.run(|fs| fs.readdir(Fh(fh.0), offset, true, &mut entries));
+        entries.end(told);
     }
 
     fn releasedir(
@@ -252,18 +254,14 @@ impl Filesystem for Adapter {
     }
 
     fn setxattr(
-        &self, _req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
+        &self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
         reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Setxattr);
-        let flags = SetXattr {
-            create: flags & libc::XATTR_CREATE != 0,
-            replace: flags & libc::XATTR_REPLACE != 0,
-        };
-        reply_empty(
-            reply,
-            self.run(|fs| fs.setxattr(Ino(ino.0), name.as_bytes(), value, flags)),
-        );
+        let call = on(req, "setxattr", ino);
+        let flags = set_xattr(flags);
+        let done = self.noted(call, |fs| fs.setxattr(Ino(ino.0), name.as_bytes(), value, flags));
+        reply_empty(reply, done);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -280,18 +278,16 @@ impl Filesystem for Adapter {
         reply_xattr(reply, size, self.run(|fs| fs.listxattr(Ino(ino.0))));
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Removexattr);
-        reply_empty(reply, self.run(|fs| fs.removexattr(Ino(ino.0), name.as_bytes())));
+        let call = on(req, "removexattr", ino);
+        let done = self.noted(call, |fs| fs.removexattr(Ino(ino.0), name.as_bytes()));
+        reply_empty(reply, done);
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Access);
-        let mask = AccessMask {
-            read: mask.contains(AccessFlags::R_OK),
-            write: mask.contains(AccessFlags::W_OK),
-            execute: mask.contains(AccessFlags::X_OK),
-        };
+        let mask = access_mask(mask);
         reply_empty(reply, self.run(|fs| fs.access(Ino(ino.0), mask)));
     }
 
@@ -300,8 +296,11 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let _request = self.begin(Opcode::Create);
+        let call = at(req, "create", parent, name);
         let caller = caller(req);
-        let made = self.run(|fs| fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply));
+        let made = self.noted(call, |fs| {
+            fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)
+        });
         reply_create(reply, made);
     }
 
@@ -311,7 +310,7 @@ impl Filesystem for Adapter {
     ) {
         let _request = self.begin(Opcode::Getlk);
         let found = to_lock(typ, start, end)
-            .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), super::ids::LockOwner(lock_owner.0), lock)));
+            .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), Owner(lock_owner.0), lock)));
         reply_lock(reply, (start, end), found);
     }
 
@@ -325,14 +324,10 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let claim = Claim {
-            owner: super::ids::LockOwner(lock_owner.0),
+            owner: Owner(lock_owner.0),
             process: pid,
         };
-        let owed = self.1.owe();
-        let done = move |outcome: Result<()>| {
-            reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
-            drop(owed);
-        };
+        let done = self.later(reply);
         self.0.setlk(caller(req), Fh(fh.0), claim, lock, sleep, done);
     }
 
@@ -375,10 +370,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOSYS);
         }
         let sought = to_whence(whence).and_then(|whence| self.run(|fs| fs.lseek(Fh(fh.0), offset, whence)));
-        match sought {
-            Ok(offset) => reply.offset(offset),
-            Err(errno) => reply.error(errno),
-        }
+        reply_lseek(reply, sought);
     }
 
     fn copy_file_range(

@@ -40,6 +40,7 @@ pub mod ops;
 mod paths;
 mod pool;
 mod reach;
+pub mod refusals;
 pub mod revoke;
 pub mod shared;
 pub mod steward;

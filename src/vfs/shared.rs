@@ -22,6 +22,7 @@ use super::invalidate::Invalidator;
 use super::kernel::Features;
 use super::leases::Leases;
 use super::pool::Pacing;
+use super::refusals::Refusals;
 use super::steward::Steward;
 use super::view::FolderViews;
 use super::watch::{WatchReport, Watcher};
@@ -82,6 +83,7 @@ pub struct Shared {
     pub(super) descriptors: Descriptors,
     pub(super) counters: Arc<Counters>,
     pub(super) pacing: Pacing,
+    pub(super) refusals: Refusals,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
 }
@@ -130,6 +132,7 @@ impl Shared {
             descriptors: Descriptors::new((files / 4).min(MOST_FOR_NODES)),
             counters: Arc::default(),
             pacing: Pacing::start(),
+            refusals: Refusals::default(),
             files_of_a_mount: files / 4,
         })
     }

@@ -34,4 +34,5 @@ mod threads;
 mod tied;
 mod traces;
 mod virtual_attributes;
+mod why;
 mod writes;

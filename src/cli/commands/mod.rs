@@ -7,6 +7,7 @@ mod mounts;
 mod people;
 mod rules;
 mod shares;
+mod why;
 
 use clap::Subcommand;
 
@@ -61,6 +62,8 @@ pub(super) enum Command {
     /// Groups
     #[command(subcommand)]
     Group(people::Group),
+    /// Show what was refused to my programs of late, why, and what would help
+    Why(why::Why),
     /// Show what happened
     Audit(insight::Audit),
     /// Show how the daemon runs
@@ -96,6 +99,7 @@ impl Command {
             Self::Mounts => mounts::list(client, json),
             Self::User(command) => command.run(client, json),
             Self::Group(command) => command.run(client, json),
+            Self::Why(command) => command.run(client, json),
             Self::Audit(command) => command.run(client, json),
             Self::Status => insight::status(client, json),
             Self::Doctor => insight::doctor(client, json),

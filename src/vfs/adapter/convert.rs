@@ -5,9 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock, ReplyOpen, ReplyStatfs,
-    ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    AccessFlags, Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
 };
 
 use crate::backing::{FileKind, Lock, LockKind, SetTime, StatFs};
@@ -16,12 +16,23 @@ use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::Caller;
 use crate::vfs::handles::Listed;
 use crate::vfs::ids::Ino;
-use crate::vfs::ops::{OpenedDirectory, Opening, Route, Sink, Whence};
+use crate::vfs::ops::{
+    AccessMask, OpenedDirectory, Opening, RenameFlags, Route, SetAttr, SetXattr, Sink, Whence,
+};
 
 /// A directory reply that takes names.
-pub(super) struct Names<'a>(pub(super) &'a mut ReplyDirectory);
+pub(super) struct Names(pub(super) ReplyDirectory);
 
-impl Sink for Names<'_> {
+impl Names {
+    pub(super) fn end(self, told: std::result::Result<(), Errno>) {
+        match told {
+            Ok(()) => self.0.ok(),
+            Err(errno) => self.0.error(errno),
+        }
+    }
+}
+
+impl Sink for Names {
     fn name(&mut self, listed: &Listed, next: u64) -> bool {
         self.0.add(
             INodeNo(listed.ino.0),
@@ -37,9 +48,18 @@ impl Sink for Names<'_> {
 }
 
 /// A directory reply that takes names with attributes.
-pub(super) struct Entries<'a>(pub(super) &'a mut ReplyDirectoryPlus);
+pub(super) struct Entries(pub(super) ReplyDirectoryPlus);
 
-impl Sink for Entries<'_> {
+impl Entries {
+    pub(super) fn end(self, told: std::result::Result<(), Errno>) {
+        match told {
+            Ok(()) => self.0.ok(),
+            Err(errno) => self.0.error(errno),
+        }
+    }
+}
+
+impl Sink for Entries {
     fn name(&mut self, _listed: &Listed, _next: u64) -> bool {
         // A name alone has no place in this reply; who asked for attributes is given entries.
         false
@@ -100,7 +120,44 @@ pub(super) fn to_errno(error: &Error) -> Errno {
     Errno::from_i32(error.errno())
 }
 
-pub(super) fn to_time(time: TimeOrNow) -> SetTime {
+pub(super) fn set_attr(
+    (mode, uid, gid, size): (Option<u32>, Option<u32>, Option<u32>, Option<u64>),
+    (atime, mtime): (Option<TimeOrNow>, Option<TimeOrNow>),
+) -> SetAttr {
+    SetAttr {
+        mode,
+        uid,
+        gid,
+        size,
+        atime: atime.map(to_time),
+        mtime: mtime.map(to_time),
+    }
+}
+
+pub(super) fn access_mask(mask: AccessFlags) -> AccessMask {
+    AccessMask {
+        read: mask.contains(AccessFlags::R_OK),
+        write: mask.contains(AccessFlags::W_OK),
+        execute: mask.contains(AccessFlags::X_OK),
+    }
+}
+
+pub(super) fn set_xattr(flags: i32) -> SetXattr {
+    SetXattr {
+        create: flags & libc::XATTR_CREATE != 0,
+        replace: flags & libc::XATTR_REPLACE != 0,
+    }
+}
+
+pub(super) fn rename_flags(flags: fuser::RenameFlags) -> RenameFlags {
+    RenameFlags {
+        no_replace: flags.contains(fuser::RenameFlags::RENAME_NOREPLACE),
+        exchange: flags.contains(fuser::RenameFlags::RENAME_EXCHANGE),
+        whiteout: flags.contains(fuser::RenameFlags::RENAME_WHITEOUT),
+    }
+}
+
+fn to_time(time: TimeOrNow) -> SetTime {
     match time {
         TimeOrNow::SpecificTime(time) => SetTime::At(time),
         TimeOrNow::Now => SetTime::Now,
@@ -262,6 +319,13 @@ pub(super) fn reply_lock(
         // Whose it is, the backing does not tell of open file description locks.
         Ok(Some(lock)) => reply.locked(lock.start, lock.end, lock_type(lock.kind), 0),
         Ok(None) => reply.locked(asked.0, asked.1, libc::F_UNLCK, 0),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_lseek(reply: ReplyLseek, sought: std::result::Result<i64, Errno>) {
+    match sought {
+        Ok(offset) => reply.offset(offset),
         Err(errno) => reply.error(errno),
     }
 }

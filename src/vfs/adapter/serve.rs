@@ -3,17 +3,18 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use fuser::{Errno, INodeNo, ReplyCreate, ReplyEntry, ReplyOpen, Request};
+use fuser::{Errno, INodeNo, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyOpen, Request};
 
 use super::Adapter;
-use super::convert::{reply_entry, to_errno};
-use crate::vfs::authorize::take_asked;
+use super::convert::{reply_empty, reply_entry, to_errno};
+use crate::vfs::authorize::{forget_refused, take_asked};
 use crate::vfs::counters::Opcode;
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::FileSystem;
 use crate::vfs::ids::Ino;
 use crate::vfs::kernel::Passthrough;
 use crate::vfs::pool::Served;
+use crate::vfs::refusals::Call;
 
 impl Passthrough for ReplyOpen {
     fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
@@ -52,7 +53,15 @@ impl Adapter {
     pub(super) fn run<T>(
         &self, operation: impl FnOnce(&FileSystem) -> Result<T>,
     ) -> std::result::Result<T, Errno> {
+        self.noted(None, operation)
+    }
+
+    /// Likewise, of a call that is noted if it is refused: one that does something. Questions are not.
+    pub(super) fn noted<T>(
+        &self, call: Option<Call<'_>>, operation: impl FnOnce(&FileSystem) -> Result<T>,
+    ) -> std::result::Result<T, Errno> {
         take_asked();
+        forget_refused();
         let outcome = operation(&self.0);
         let asked = take_asked();
         // What failed before it came to a question has done nothing.
@@ -60,6 +69,20 @@ impl Adapter {
             asked == 1 || asked == 0 && outcome.is_err(),
             "{asked} questions in one request"
         );
-        outcome.map_err(|error| to_errno(&error))
+        outcome.map_err(|error| {
+            if let Some(call) = &call {
+                self.0.note_refused(call, &error);
+            }
+            to_errno(&error)
+        })
+    }
+
+    /// What answers a request from another thread, which the pool waits for.
+    pub(super) fn later(&self, reply: ReplyEmpty) -> impl FnOnce(Result<()>) + Send + 'static + use<> {
+        let owed = self.1.owe();
+        move |outcome| {
+            reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
+            drop(owed);
+        }
     }
 }
