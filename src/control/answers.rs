@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::wire::Bytes;
+
 /// A command was carried out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Said {
@@ -142,6 +144,33 @@ pub struct ChainLine {
     pub level: String,
     /// Whether it decides, or why it does not.
     pub outcome: String,
+}
+
+/// What is known of a directory beside its files.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Around {
+    /// Where the caller has it mounted.
+    pub at: Vec<Bytes>,
+    /// The entries at which lines of others stand, as far as the caller may know.
+    pub entries: Vec<Others>,
+}
+
+/// An entry of a directory at which lines of others stand.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Others {
+    /// Its name.
+    pub name: Bytes,
+    /// The lines.
+    pub lines: Vec<LineOfOther>,
+}
+
+/// A line that stands at an entry.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct LineOfOther {
+    /// Whom it names.
+    pub principal: String,
+    /// The level.
+    pub level: String,
 }
 
 /// A mount.

@@ -165,6 +165,14 @@ request! {
     }
 }
 request! {
+    /// What `ls` shows of a directory beside its files: where it is mounted, and the lines of
+    /// others in it.
+    Around = "around" -> answer::Around {
+        /// Which; a mount without a path is the list of folders.
+        directory: PlaceRef,
+    }
+}
+request! {
     /// Mounts the caller's folders.
     Mount = "mount" -> answer::Said {
         /// Where, as an absolute path.

@@ -136,7 +136,13 @@ impl Run for requests::Explain {
             Err(Denied::NotAdmin) if subject.id == caller.account.id => {}
             Err(denied) => return Err(Refused::because(denied, || found.missing())),
         }
-        let subject_of = Subject::of(&core.snapshot, subject.id, None, self.online)
+        // In a mount of his, what holds in that mount.
+        let viewer = core
+            .viewer_at(&self.place)
+            .filter(|viewer| viewer.account == subject.id);
+        let ceiling = viewer.and_then(|viewer| viewer.ceiling);
+        let online = self.online || viewer.is_some_and(|viewer| viewer.online);
+        let subject_of = Subject::of(&core.snapshot, subject.id, ceiling, online)
             .ok_or_else(|| Refused::not_found(format!("there is no account '{}'", subject.login)))?;
         let told = explain(&policy, &subject_of, &found.path);
         let decided_by = core.decided_by(&told.decided)?;

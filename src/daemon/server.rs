@@ -110,6 +110,7 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::Unpermit>(router);
     let router = route::<requests::Permissions>(router);
     let router = route::<requests::Explain>(router);
+    let router = route::<requests::Around>(router);
     let router = route::<requests::Mount>(router);
     let router = route::<requests::Umount>(router);
     let router = route::<requests::Mounts>(router);

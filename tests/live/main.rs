@@ -26,6 +26,7 @@ mod data;
 mod immediate;
 mod kill;
 mod life;
+mod listing;
 mod readme;
 mod revoking;
 mod shared_data;

@@ -3,6 +3,7 @@
 mod daemon;
 mod folders;
 mod insight;
+mod ls;
 mod mounts;
 mod people;
 mod rules;
@@ -50,6 +51,8 @@ pub(super) enum Command {
     Permissions(rules::Permissions),
     /// Show which level holds at a path, and why
     Explain(rules::Explain),
+    /// List a directory with the level of each entry
+    Ls(ls::Ls),
     /// Mount my folders on an empty directory of mine
     Mount(mounts::Mount),
     /// Unmount
@@ -94,6 +97,7 @@ impl Command {
             Self::Unpermit(command) => command.run(client, json),
             Self::Permissions(command) => command.run(client, json),
             Self::Explain(command) => command.run(client, json),
+            Self::Ls(command) => command.run(client, json),
             Self::Mount(command) => command.run(client, json),
             Self::Umount(command) => command.run(client, json),
             Self::Mounts => mounts::list(client, json),

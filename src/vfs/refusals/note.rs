@@ -104,6 +104,35 @@ impl FileSystem {
         }
     }
 
+    /// Keeps what befell a name in a directory of the subject's: not a refusal, but something to be understood.
+    pub fn note_said(
+        &self, caller: Caller, call: &'static str, (parent, name): (Ino, &[u8]), what: &str,
+        help: Option<&str>,
+    ) {
+        let view = self.view();
+        let call = Call::at(caller, call, parent, name);
+        let Some(at) = self.placed(&view, call.at) else {
+            return;
+        };
+        let process = backing::process_of(caller.pid);
+        let (pid, program) = process.map_or((0, Vec::new()), |process| (process.id, process.name));
+        let refused = Refused {
+            at: SystemTime::now(),
+            pid,
+            program,
+            call: call.word,
+            path: at.named,
+            to: None,
+            errno: 0,
+            folder: at.within.map(|(folder, _)| folder.policy.id),
+            why: Why::Said {
+                what: what.into(),
+                help: help.map(Into::into),
+            },
+        };
+        self.shared.note_refusal(self.options.viewer.account, refused);
+    }
+
     fn refused(&self, call: &Call<'_>, cause: Cause, errno: i32) -> Option<Refused> {
         let view = self.view();
         let at = self.placed(&view, call.at)?;

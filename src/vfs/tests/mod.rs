@@ -12,3 +12,4 @@ mod kept;
 mod moved;
 mod nodes;
 mod questions;
+mod refusals;
