@@ -140,9 +140,8 @@ impl Core {
             Cause::Stays(_) => {
                 let name = folder.map_or("FOLDER", |folder| &folder.name);
                 Some(format!(
-                    "ask {owner} for full; or for 'lendfs set {name} own-files=removable', with which one may remove \
-                     what one made; or for 'lendfs set {name} replace-by-unlink=on', for programs that remove a file \
-                     to write it anew"
+                    "ask {owner} for full, or for 'lendfs set {name}' own-files=removable (for what one made oneself) or \
+                     replace-by-unlink=on (for programs that write a file anew)"
                 ))
             }
             Cause::Below => Some(format!("ask {owner}, who sees all that is in it")),
