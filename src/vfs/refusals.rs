@@ -222,6 +222,11 @@ impl Shared {
         self.refusals.after(account, number)
     }
 
+    /// Forgets what was noted for an account.
+    pub fn forget_refusals(&self, account: AccountId) {
+        self.refusals.kept.lock().of.remove(&account);
+    }
+
     /// The number of the last that was noted for anyone.
     pub fn last_refusal(&self) -> u64 {
         self.refusals.kept.lock().last
@@ -297,6 +302,17 @@ mod tests {
         );
         refusals.note(BOB, refused("a"));
         assert_eq!(paths(&refusals, BOB), ["a", "a", "a"]);
+    }
+
+    #[test]
+    fn numbers_of_an_earlier_daemon_are_all_lower() {
+        let earlier = Refusals::default();
+        for _ in 0..10 {
+            earlier.note(BOB, refused("a"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        let later = Refusals::default();
+        assert!(earlier.after(BOB, 0)[0].number < later.start);
     }
 
     #[test]

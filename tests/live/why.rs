@@ -352,6 +352,20 @@ fn a_ceiling_and_a_viewer_are_told_what_holds_them() {
     );
 }
 
+#[test]
+fn an_account_that_was_removed_leaves_nothing_to_the_next_one() {
+    let Some(world) = World::new() else { return };
+    plant(&world.folder("tests"), &["x"]);
+    world.share("tests", BOB, "view");
+    let at = world.mount(BOB);
+    refuse(&at.join("tests"), "new");
+    assert_eq!(calls(&world, BOB).len(), 1);
+    world.ok(BOB, &format!("umount {}", at.display()));
+    world.ok(ROOT, "user remove lft-bob");
+    // Whoever comes next gets the number of the last.
+    assert_eq!(calls(&world, BOB), [""; 0]);
+}
+
 /// `lendfs why --follow` of a user, line by line.
 struct Follower {
     child: Child,

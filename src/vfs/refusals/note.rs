@@ -111,7 +111,7 @@ impl FileSystem {
     ) {
         let view = self.view();
         let call = Call::at(caller, call, parent, name);
-        let Some(at) = self.placed(&view, call.at) else {
+        let Some(at) = self.placed(&view, call.at).filter(|_| view.subject.is_some()) else {
             return;
         };
         let process = backing::process_of(caller.pid);
@@ -135,6 +135,8 @@ impl FileSystem {
 
     fn refused(&self, call: &Call<'_>, cause: Cause, errno: i32) -> Option<Refused> {
         let view = self.view();
+        // The account may be gone while its mount is still in use.
+        view.subject.as_ref()?;
         let at = self.placed(&view, call.at)?;
         let to = match call.to {
             Some(to) => Some(self.placed(&view, to)?),
