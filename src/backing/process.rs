@@ -94,7 +94,7 @@ pub fn signal_pending(thread: u32) -> bool {
 ///
 /// # Errors
 /// ENOENT if it has ended; InvalidData for what is no such file.
-pub fn process_of(thread: u32) -> io::Result<(u32, u64)> {
+pub fn identity_of(thread: u32) -> io::Result<(u32, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
     let id = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     let id = id.and_then(|id| id.trim().parse().ok());
@@ -105,7 +105,7 @@ pub fn process_of(thread: u32) -> io::Result<(u32, u64)> {
 /// When a process was started, in ticks since the machine was.
 ///
 /// # Errors
-/// Like [`process_of`].
+/// Like [`identity_of`].
 pub fn started(process: u32) -> io::Result<u64> {
     let stat = std::fs::read(format!("/proc/{process}/stat"))?;
     // The name before may be of any bytes.
@@ -136,6 +136,32 @@ impl ThreadHandle {
     pub fn has_ended(&self) -> bool {
         super::is_readable(&self.0)
     }
+}
+
+/// A process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    /// Its number (the thread group's).
+    pub id: u32,
+    /// The name of its program (`comm`).
+    pub name: Vec<u8>,
+}
+
+/// The process that a thread belongs to, if it is there and visible (`proc_pid_status(5)`, `proc_pid_comm(5)`).
+pub fn process_of(thread: u32) -> Option<Process> {
+    if thread == 0 {
+        return None;
+    }
+    let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
+    let id = status
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| std::str::from_utf8(line.strip_prefix(b"Tgid:")?).ok())?;
+    let id = id.trim().parse().ok()?;
+    let mut name = std::fs::read(format!("/proc/{id}/comm")).ok()?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Some(Process { id, name })
 }
 
 /// How busy the processors are.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::CliError;
-use crate::control::wire::{Bytes, PlaceRef};
+use crate::control::wire::{Bytes, PlaceRef, quoted};
 
 /// A place as it was typed.
 pub(super) fn place(typed: &OsStr) -> Result<PlaceRef, CliError> {
@@ -21,24 +21,42 @@ pub(super) fn place(typed: &OsStr) -> Result<PlaceRef, CliError> {
     }
     let path = absolute(Path::new(typed))?;
     let mounts = std::fs::read("/proc/self/mountinfo").map_err(|error| CliError::Other(error.to_string()))?;
-    let mount = mounts_of_lendfs(&mounts)
-        .into_iter()
-        .filter(|mount| path.starts_with(mount))
-        .max_by_key(|mount| mount.as_os_str().len())
-        .ok_or_else(|| CliError::Other(format!("{} is not inside a mount of lendfs", path.display())))?;
-    let below = path
-        .strip_prefix(&mount)
-        .unwrap_or(&path)
-        .as_os_str()
-        .as_bytes()
-        .to_vec();
-    Ok(PlaceRef::Local {
-        mount: Bytes(mount.into_os_string().as_bytes().into()),
-        path: Bytes(below),
+    let mounts = mounts_of_lendfs(&mounts);
+    inside(&mounts, &path)
+        .or_else(|| inside(&mounts, &followed(&path)?))
+        .ok_or_else(|| {
+            CliError::Other(format!(
+                "{} is not inside a mount of lendfs: 'lendfs mounts' lists them, and FOLDER/PATH names a place from \
+                 anywhere",
+                quoted(path.as_os_str().as_bytes())
+            ))
+        })
+}
+
+/// A path by the innermost mount that it lies in.
+fn inside(mounts: &[PathBuf], path: &Path) -> Option<PlaceRef> {
+    let mounts = mounts.iter().filter(|mount| path.starts_with(mount));
+    let mount = mounts.max_by_key(|mount| mount.as_os_str().len())?;
+    let bytes = |path: &Path| Bytes(path.as_os_str().as_bytes().into());
+    Some(PlaceRef::Local {
+        mount: bytes(mount),
+        path: bytes(path.strip_prefix(mount).ok()?),
     })
 }
 
-/// An absolute path without `.` and `..`. Symbolic links are resolved as far as the daemon's mounts, not inside.
+/// A path whose directory was found through symbolic links; the last name is what it is.
+fn followed(path: &Path) -> Option<PathBuf> {
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(above)), Some(name)) => {
+            // A link to the mount itself stands for it.
+            let itself = above.join(name);
+            Some(itself.canonicalize().unwrap_or(itself))
+        }
+        _ => None,
+    }
+}
+
+/// An absolute path without `.` and `..`, symbolic links as they are.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     let here = std::env::current_dir()
         .map_err(|error| CliError::Other(format!("the working directory is not there: {error}")))?;

@@ -1,6 +1,6 @@
 //! How answers look.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -41,6 +41,13 @@ pub(super) fn line(text: &str) -> String {
         safe.collect::<String>()
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether stdout is a terminal that shows colours to someone who wants them (<https://no-color.org>).
+pub(super) fn colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !unwanted && !dumb
 }
 
 /// Lines up columns; the first row is the heading. Nothing at all becomes `empty`.

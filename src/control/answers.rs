@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::wire::Bytes;
+
 /// A command was carried out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Said {
@@ -144,6 +146,33 @@ pub struct ChainLine {
     pub outcome: String,
 }
 
+/// What is known of a directory beside its files.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Around {
+    /// Where the caller has it mounted.
+    pub at: Vec<Bytes>,
+    /// The entries at which lines of others stand, as far as the caller may know.
+    pub entries: Vec<Others>,
+}
+
+/// An entry of a directory at which lines of others stand.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Others {
+    /// Its name.
+    pub name: Bytes,
+    /// The lines.
+    pub lines: Vec<LineOfOther>,
+}
+
+/// A line that stands at an entry.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct LineOfOther {
+    /// Whom it names.
+    pub principal: String,
+    /// The level.
+    pub level: String,
+}
+
 /// A mount.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Mount {
@@ -234,4 +263,42 @@ pub struct Finding {
     pub what: String,
     /// What to do, if it is not.
     pub advice: Option<String>,
+}
+
+/// What was refused of late.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Why {
+    /// To ask for what comes after.
+    pub last: u64,
+    /// The refusals, the newest last.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A system call that was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Milliseconds since 1970, UTC.
+    pub at: i64,
+    /// How often, one right after the other.
+    pub times: u32,
+    /// The name of the program.
+    pub program: String,
+    /// The process; none if it is not visible to the daemon.
+    pub pid: Option<u32>,
+    /// What it asked for.
+    pub call: String,
+    /// Of what, as the caller names it: `FOLDER/PATH`.
+    pub path: String,
+    /// The new name, where there are two.
+    pub to: Option<String>,
+    /// What it was answered (`EPERM`).
+    pub errno: Option<String>,
+    /// The caller's level where a right is missing, or `owner`.
+    pub level: Option<String>,
+    /// What decided that.
+    pub decided_by: Option<DecidedBy>,
+    /// One line: why.
+    pub reason: String,
+    /// One line: what would help.
+    pub help: Option<String>,
 }

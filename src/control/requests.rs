@@ -165,6 +165,14 @@ request! {
     }
 }
 request! {
+    /// What `ls` shows of a directory beside its files: where it is mounted, and the lines of
+    /// others in it.
+    Around = "around" -> answer::Around {
+        /// Which; a mount without a path is the list of folders.
+        directory: PlaceRef,
+    }
+}
+request! {
     /// Mounts the caller's folders.
     Mount = "mount" -> answer::Said {
         /// Where, as an absolute path.
@@ -280,4 +288,13 @@ request! {
 request! {
     /// The store against the disk.
     Check = "check" -> Vec<answer::Finding> {}
+}
+request! {
+    /// What was refused to the caller's processes of late.
+    Why = "why" -> answer::Why {
+        /// Only what was noted after this, as an earlier answer told it.
+        after: Option<u64>,
+        /// Where there is nothing yet, the answer comes when there is, or empty after a while.
+        wait: bool,
+    }
 }

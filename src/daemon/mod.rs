@@ -3,6 +3,7 @@
 //! The only user of tokio. [`core`] holds all state behind one lock, which the handlers of commands take one after
 //! the other; requests of the file system never wait for it, but the owner's `mv` in a top directory.
 
+mod around;
 pub mod config;
 mod core;
 mod error;
@@ -17,6 +18,7 @@ mod server;
 mod set;
 mod shares;
 mod steward;
+mod why;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -12,10 +12,11 @@ use super::error::{Refused, Result};
 use super::folders::said;
 use super::server::Run;
 use crate::backing::{self, Device, FileKind, users};
-use crate::control::wire::quoted;
+use crate::control::wire::{PlaceRef, quoted};
 use crate::control::{answers as answer, requests};
 use crate::policy::{AccountId, Level};
 use crate::store::StoreError;
+use crate::vfs::view::Viewer;
 use crate::vfs::{FileSystem, Mount, MountRequest};
 
 /// A mount that is up.
@@ -199,6 +200,18 @@ impl Core {
             .iter()
             .find(|mount| mount.at().is_some_and(|mounted| mounted == at))
             .map(|mount| mount.subject)
+    }
+
+    /// How far the mount reaches that a place was named in.
+    pub(super) fn viewer_at(&self, place: &PlaceRef) -> Option<Viewer> {
+        let PlaceRef::Local { mount, .. } = place else {
+            return None;
+        };
+        let at = Path::new(OsStr::from_bytes(&mount.0));
+        let mut mounts = self.mounts.iter();
+        mounts
+            .find(|mount| mount.at().is_some_and(|mounted| mounted == at))
+            .map(|mount| mount.filesystem().viewer())
     }
 
     /// Takes note of mounts that were taken down from outside.

@@ -94,6 +94,8 @@ impl Run for requests::UserRemove {
         }
         core.store.remove_account(&caller.by(), &account)?;
         core.all_changed()?;
+        // Another account may get its number.
+        core.shared.forget_refusals(account.id);
         Ok(said(format!(
             "{} has no account any more, nor any share",
             self.name

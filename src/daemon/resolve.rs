@@ -8,7 +8,8 @@ use crate::backing::{self, FileHandle, FileKind, users};
 use crate::control::wire::{PlaceRef, quoted};
 use crate::policy::authority::Actor;
 use crate::policy::{
-    FolderPolicy, LineLevel, PathError, PlaceKind, PlacePath, Principal, Subject, explain, top_places,
+    AccountId, FolderPolicy, LineLevel, PathError, PlaceKind, PlacePath, Principal, Subject, explain,
+    top_places,
 };
 use crate::store::{AccountRow, Anchor, FolderRow, GroupSource};
 
@@ -204,18 +205,7 @@ impl Core {
 
     fn find_mounted(&mut self, caller: &Caller, mount: &[u8], name: &[u8]) -> Result<(FolderRow, PlacePath)> {
         let missing = || Refused::not_found(format!("there is no '{}' in {}", quoted(name), quoted(mount)));
-        let Some(subject) = self.subject_at(mount) else {
-            return Err(Refused::not_found(format!(
-                "{} is not a mount of this daemon",
-                quoted(mount)
-            )));
-        };
-        if subject != caller.account.id {
-            return Err(Refused::denied(format!(
-                "{} is another account's mount",
-                quoted(mount)
-            )));
-        }
+        let subject = self.own_mount(caller, mount)?;
         if name.is_empty() {
             return Err(Refused::invalid(format!(
                 "{} is the list of folders: name one of them",
@@ -230,6 +220,23 @@ impl Core {
             .get(entry.place)
             .map(|place| place.path.clone());
         Ok((folder, place.unwrap_or_default()))
+    }
+
+    /// The caller, if this is a mount of his.
+    pub(super) fn own_mount(&self, caller: &Caller, mount: &[u8]) -> Result<AccountId> {
+        let Some(subject) = self.subject_at(mount) else {
+            return Err(Refused::not_found(format!(
+                "{} is not a mount of this daemon",
+                quoted(mount)
+            )));
+        };
+        if subject != caller.account.id {
+            return Err(Refused::denied(format!(
+                "{} is another account's mount",
+                quoted(mount)
+            )));
+        }
+        Ok(subject)
     }
 
     /// Tells whether a folder is the caller's, shared with him, or offered to him.

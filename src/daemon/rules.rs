@@ -136,40 +136,16 @@ impl Run for requests::Explain {
             Err(Denied::NotAdmin) if subject.id == caller.account.id => {}
             Err(denied) => return Err(Refused::because(denied, || found.missing())),
         }
-        let subject_of = Subject::of(&core.snapshot, subject.id, None, self.online)
+        // In a mount of his, what holds in that mount.
+        let viewer = core
+            .viewer_at(&self.place)
+            .filter(|viewer| viewer.account == subject.id);
+        let ceiling = viewer.and_then(|viewer| viewer.ceiling);
+        let online = self.online || viewer.is_some_and(|viewer| viewer.online);
+        let subject_of = Subject::of(&core.snapshot, subject.id, ceiling, online)
             .ok_or_else(|| Refused::not_found(format!("there is no account '{}'", subject.login)))?;
         let told = explain(&policy, &subject_of, &found.path);
-        let (kind, line) = match &told.decided {
-            Decided::Owner => ("owner", None),
-            Decided::Line(line, path) => (
-                if line.kind == LineKind::Grant {
-                    "grant"
-                } else {
-                    "rule"
-                },
-                Some((line, path)),
-            ),
-            Decided::Nothing | Decided::Gone(_) => ("none", None),
-            Decided::Ceiling(_) => ("ceiling", None),
-        };
-        let gone = if let Decided::Gone(path) = &told.decided {
-            Some(quoted(&path.to_bytes()))
-        } else {
-            None
-        };
-        let ceiling = if let Decided::Ceiling(level) = told.decided {
-            Some(level.to_string())
-        } else {
-            None
-        };
-        let decided_by = answer::DecidedBy {
-            kind: kind.into(),
-            principal: line
-                .map(|(line, _)| core.store.principal_name(line.principal))
-                .transpose()?,
-            path: line.map(|(_, path)| quoted(&path.to_bytes())).or(gone),
-            level: line.map(|(line, _)| line.level.to_string()).or(ceiling),
-        };
+        let decided_by = core.decided_by(&told.decided)?;
         let mut chain = Vec::new();
         for looked in &told.chain {
             chain.push(answer::ChainLine {
@@ -204,6 +180,37 @@ impl Run for requests::Explain {
 }
 
 impl Core {
+    /// What decided, in words.
+    pub(super) fn decided_by(&self, decided: &Decided) -> Result<answer::DecidedBy> {
+        let of = |kind: &str| answer::DecidedBy {
+            kind: kind.into(),
+            principal: None,
+            path: None,
+            level: None,
+        };
+        Ok(match decided {
+            Decided::Owner => of("owner"),
+            Decided::Nothing => of("none"),
+            Decided::Gone(path) => answer::DecidedBy {
+                path: Some(quoted(&path.to_bytes())),
+                ..of("none")
+            },
+            Decided::Ceiling(level) => answer::DecidedBy {
+                level: Some(level.to_string()),
+                ..of("ceiling")
+            },
+            Decided::Line(line, path) => answer::DecidedBy {
+                principal: Some(self.store.principal_name(line.principal)?),
+                path: Some(quoted(&path.to_bytes())),
+                level: Some(line.level.to_string()),
+                ..of(match line.kind {
+                    LineKind::Grant => "grant",
+                    LineKind::Rule => "rule",
+                })
+            },
+        })
+    }
+
     /// Refuses to speak of what is not there, but to the owner, and to who administers lines that are left there: the
     /// answer would tell it from what the caller does not see.
     pub(super) fn must_be_known(

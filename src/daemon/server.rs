@@ -19,6 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::core::{Caller, Core};
 use super::error::{Refused, Result};
+use super::why;
 use crate::backing::users;
 use crate::control::{Command, Failure, USER_HEADER, requests};
 
@@ -109,6 +110,7 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::Unpermit>(router);
     let router = route::<requests::Permissions>(router);
     let router = route::<requests::Explain>(router);
+    let router = route::<requests::Around>(router);
     let router = route::<requests::Mount>(router);
     let router = route::<requests::Umount>(router);
     let router = route::<requests::Mounts>(router);
@@ -124,6 +126,7 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::Status>(router);
     let router = route::<requests::Doctor>(router);
     let router = route::<requests::Check>(router);
+    let router = router.route(&format!("/v1/{}", requests::Why::NAME), post(handle_why));
     let router = router.layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(core);
     let service = router.into_make_service_with_connect_info::<Peer>();
     if let Err(error) = axum::serve(listener, service).await {
@@ -139,18 +142,11 @@ async fn handle<C: Run>(
     State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let user = headers
-        .get(USER_HEADER)
-        .map(|user| user.to_str().map(str::to_owned));
-    let done = tokio::task::spawn_blocking(move || {
-        let command: C = serde_json::from_slice(&body)
-            .map_err(|error| Refused::invalid(format!("the request cannot be read: {error}")))?;
-        let user = user
-            .transpose()
-            .map_err(|_| Refused::invalid("the name after --user cannot be read"))?;
+    let done = blocking(move || {
+        let command: C = parse(&body)?;
         let mut locked = core.lock();
         locked.catch_up();
-        let caller = identify(&mut locked, &peer, user.as_deref())?;
+        let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
         let remains = command.remains(&mut locked, &caller)?;
         let mut answer = command.run(&mut locked, &caller)?;
         drop(locked);
@@ -158,12 +154,52 @@ async fn handle<C: Run>(
             remains(&core, &mut answer);
         }
         Ok(answer)
-    })
-    .await
-    .unwrap_or_else(|error| {
+    });
+    respond(done.await)
+}
+
+/// Waits before it answers, if that is asked for; nobody else waits for it.
+async fn handle_why(
+    State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let waiting = {
+        let (core, headers, body) = (Arc::clone(&core), headers.clone(), body.clone());
+        blocking(move || {
+            let command: requests::Why = parse(&body)?;
+            let mut locked = core.lock();
+            let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
+            Ok(why::Waiting::of(&command, &locked, &caller))
+        })
+    };
+    match waiting.await {
+        Err(refused) => return respond::<()>(Err(refused)),
+        Ok(Some(waiting)) => waiting.end().await,
+        Ok(None) => {}
+    }
+    handle::<requests::Why>(State(core), ConnectInfo(peer), headers, body).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a command ended in the middle");
         Err(Refused::failed("the daemon failed: its log says why"))
-    });
+    })
+}
+
+fn parse<C: Command>(body: &[u8]) -> Result<C> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refused::invalid(format!("the request cannot be read: {error}")))
+}
+
+/// Whom root acts for.
+fn asked_for(headers: &HeaderMap) -> Result<Option<&str>> {
+    let user = headers.get(USER_HEADER).map(|user| user.to_str());
+    user.transpose()
+        .map_err(|_| Refused::invalid("the name after --user cannot be read"))
+}
+
+fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
     match done {
         Ok(answer) => Json(answer).into_response(),
         Err(Refused { status, line }) => (status, Json(Failure { error: line })).into_response(),

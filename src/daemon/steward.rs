@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::sync::Notify;
 
 use super::core::Core;
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
@@ -16,6 +17,8 @@ use crate::vfs::Steward;
 pub(super) struct Registrar {
     core: Arc<RwLock<Weak<Mutex<Core>>>>,
     reports: Arc<Reports>,
+    /// Wakes those who wait for refusals.
+    pub(super) refused: Arc<Notify>,
 }
 
 /// What was reported and is not in the store yet.
@@ -139,5 +142,9 @@ impl Steward for Registrar {
     fn backing_lost(&self, folder: FolderId) {
         tracing::debug!(%folder, "the backing directory was removed");
         self.report(Report::Lost);
+    }
+
+    fn refused(&self, _account: AccountId) {
+        self.refused.notify_waiters();
     }
 }

@@ -3,9 +3,10 @@
 //! Pure: no input or output, no clock, no `libc`. Where a rule is decided: lines ([`mod@line`]) stand at places
 //! ([`place`]) of a folder ([`folder`]); [`tree`] compiles what one [`subject`] may do in it, and a request walks
 //! the tree by names; [`operation`] says what each system call needs; [`mod@explain`] resolves one path literally, and
-//! tells why. [`authority`] says who may change lines.
+//! tells why; [`denial`] says which right a refused request lacked. [`authority`] says who may change lines.
 
 pub mod authority;
+pub mod denial;
 pub mod explain;
 pub mod folder;
 mod hints;
@@ -19,6 +20,7 @@ pub mod snapshot;
 pub mod subject;
 pub mod tree;
 
+pub use denial::{Cause, Which, cause};
 pub use explain::{Decided, Explanation, Looked, Outcome, explain};
 pub use folder::{FolderPolicy, Inheritance};
 pub use hints::handle_tells_number;

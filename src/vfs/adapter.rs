@@ -1,145 +1,63 @@
 //! fuser's trait, forwarded: decode, call the operation, reply. Decides nothing.
 
+mod agree;
+mod calls;
 mod convert;
 mod notifier;
+mod serve;
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
-    RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, Version, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
+    ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
+use agree::agree;
+use calls::{at, attribute_call, between, on, open_call};
 use convert::{
-    Entries, Lookup, Names, caller, directory_flags, file_attr, lock_type, open_flags, reply_attr,
-    reply_data, reply_empty, reply_entry, reply_lookup, reply_write, reply_xattr, to_errno, to_lock, to_time,
+    Entries, Lookup, Names, access_mask, caller, rename_flags, reply_attr, reply_create, reply_data,
+    reply_empty, reply_entry, reply_lock, reply_lookup, reply_lseek, reply_open, reply_opendir, reply_statfs,
+    reply_write, reply_xattr, set_attr, set_xattr, to_errno, to_lock, to_whence,
 };
 
 pub use notifier::Notifier;
 
-use super::authorize::take_asked;
 use super::counters::Opcode;
-use super::error::Result;
 use super::filesystem::FileSystem;
-use super::ids::{Fh, Ino};
-use super::kernel::{Features, Passthrough};
+use super::ids::{Fh, Ino, LockOwner as Owner};
 use super::locks::Claim;
-use super::ops::{AccessMask, SetAttr, SetXattr, Whence};
-use super::pool::{Seat, Served};
-
-/// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
-const MAX_WRITE: u32 = 1 << 20;
-/// The kernel's ABI that has `FUSE_NOTIFY_INC_EPOCH`.
-const EPOCH: Version = Version(7, 44);
+use super::pool::Seat;
 
 /// The file system as fuser drives it.
 pub(super) struct Adapter(pub Arc<FileSystem>, pub Arc<Seat>);
 
-impl Passthrough for ReplyOpen {
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
-        self.open_backing(fd)
-    }
-}
-
-impl Passthrough for ReplyCreate {
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
-        self.open_backing(fd)
-    }
-}
-
-impl Adapter {
-    /// Begins to serve a request: the first that each method does.
-    fn begin(&self, opcode: Opcode) -> Served<'_> {
-        let served = self.1.begin();
-        if !served.is_greeting() {
-            self.0.requests.count(opcode);
-        }
-        served
-    }
-
-    /// Answers for a node by its number, which is no name that a program gave, and tells a program nothing.
-    fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
-        let answer = self.0.answer_cut(Ino(number.0), req.pid());
-        reply_entry(reply, answer.map_err(|error| to_errno(&error)));
-    }
-
-    /// Whether the kernel opens and closes files of this mount without a word.
-    fn opens_itself(&self) -> bool {
-        self.0.features().opens_itself
-    }
-
-    /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
-    fn run<T>(&self, operation: impl FnOnce(&FileSystem) -> Result<T>) -> std::result::Result<T, Errno> {
-        take_asked();
-        let outcome = operation(&self.0);
-        let asked = take_asked();
-        // What failed before it came to a question has done nothing.
-        debug_assert!(
-            asked == 1 || asked == 0 && outcome.is_err(),
-            "{asked} questions in one request"
-        );
-        outcome.map_err(|error| to_errno(&error))
-    }
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        if !self.1.is_first() {
-            // What is agreed with the kernel is agreed already.
-            return Ok(());
+        if self.1.is_first() {
+            agree(&self.0, config);
         }
-        // Without a word about opens and closes, nobody could take back the locks of who closed: those of a read-only
-        // mount are its own.
-        let opens_itself = self
-            .0
-            .opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
-        let locks = InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS;
-        let wanted = if opens_itself { InitFlags::empty() } else { locks }
-            | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_AUTO_INVAL_DATA
-            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
-            | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS
-            // The backing clears setuid bits and capabilities by itself, for the daemon has no CAP_FSETID; the kernel
-            // does not ask for them before each write.
-            | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-            // Lets the kernel ask for what is to be cut.
-            | InitFlags::FUSE_EXPORT_SUPPORT;
-        for flag in wanted.iter() {
-            // What an older kernel does not have, it does without.
-            let _ = config.add_capabilities(flag);
-        }
-        let _ = config.set_max_write(MAX_WRITE);
-        let features = self.0.allowed(Features {
-            passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
-            epoch: config.kernel_abi() >= EPOCH,
-            opens_itself,
-        });
-        if features.passthrough {
-            let _ = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);
-            let _ = config.set_max_stack_depth(1);
-        }
-        // A further worker of the same mount is told the same.
-        let _ = self.0.features.set(features);
+        // For a further worker, what is agreed with the kernel is agreed already.
         Ok(())
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Lookup);
+        let call = at(req, "lookup", parent, name);
         if name == "." {
             return self.answer_cut(req, parent, reply);
         }
-        let looked_up = self.run(|fs| Lookup::of(fs.lookup(caller(req), Ino(parent.0), name.as_bytes())));
+        let looked_up = self.noted(call, |fs| {
+            Lookup::of(fs.lookup(caller(req), Ino(parent.0), name.as_bytes()))
+        });
         reply_lookup(reply, looked_up);
     }
 
@@ -150,10 +68,8 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let _request = self.begin(Opcode::Getattr);
-        reply_attr(
-            reply,
-            self.run(|fs| fs.getattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)))),
-        );
+        let done = self.run(|fs| fs.getattr(Ino(ino.0), fh.map(|fh| Fh(fh.0))));
+        reply_attr(reply, done);
     }
 
     fn setattr(
@@ -163,23 +79,18 @@ impl Filesystem for Adapter {
         _bkuptime: Option<SystemTime>, _flags: Option<BsdFileFlags>, reply: ReplyAttr,
     ) {
         let _request = self.begin(Opcode::Setattr);
-        let set = SetAttr {
-            mode,
-            uid,
-            gid,
-            size,
-            atime: atime.map(to_time),
-            mtime: mtime.map(to_time),
-        };
-        reply_attr(
-            reply,
-            self.run(|fs| fs.setattr(caller(req), Ino(ino.0), set, fh.map(|fh| Fh(fh.0)))),
-        );
+        let call = on(req, attribute_call(mode, size, uid.or(gid)), ino);
+        let set = set_attr((mode, uid, gid, size), (atime, mtime));
+        let done = self.noted(call, |fs| {
+            fs.setattr(caller(req), Ino(ino.0), set, fh.map(|fh| Fh(fh.0)))
+        });
+        reply_attr(reply, done);
     }
 
-    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
         let _request = self.begin(Opcode::Readlink);
-        reply_data(reply, self.run(|fs| fs.readlink(Ino(ino.0))));
+        let call = on(req, "readlink", ino);
+        reply_data(reply, self.noted(call, |fs| fs.readlink(Ino(ino.0))));
     }
 
     fn mknod(
@@ -187,38 +98,43 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let _request = self.begin(Opcode::Mknod);
-        let made = self.run(|fs| fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev));
+        let call = at(req, "mknod", parent, name);
+        let made = self.noted(call, |fs| {
+            fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev)
+        });
         reply_entry(reply, made);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Mkdir);
-        reply_entry(
-            reply,
-            self.run(|fs| fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)),
-        );
+        let call = at(req, "mkdir", parent, name);
+        let done = self.noted(call, |fs| {
+            fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)
+        });
+        reply_entry(reply, done);
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Unlink);
-        reply_empty(
-            reply,
-            self.run(|fs| fs.unlink(caller(req), Ino(parent.0), name.as_bytes())),
-        );
+        let call = at(req, "unlink", parent, name);
+        let done = self.noted(call, |fs| fs.unlink(caller(req), Ino(parent.0), name.as_bytes()));
+        reply_empty(reply, done);
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Rmdir);
-        reply_empty(
-            reply,
-            self.run(|fs| fs.rmdir(caller(req), Ino(parent.0), name.as_bytes())),
-        );
+        let call = at(req, "rmdir", parent, name);
+        let done = self.noted(call, |fs| fs.rmdir(caller(req), Ino(parent.0), name.as_bytes()));
+        reply_empty(reply, done);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Symlink);
+        let call = at(req, "symlink", parent, link_name);
         let content = target.as_os_str().as_bytes();
-        let made = self.run(|fs| fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content));
+        let made = self.noted(call, |fs| {
+            fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content)
+        });
         reply_entry(reply, made);
     }
 
@@ -227,61 +143,53 @@ impl Filesystem for Adapter {
         flags: RenameFlags, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Rename);
-        let renamed = self.run(|fs| {
-            fs.rename(
-                caller(req),
-                (Ino(parent.0), name.as_bytes()),
-                (Ino(newparent.0), newname.as_bytes()),
-                super::ops::RenameFlags {
-                    no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
-                    exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
-                    whiteout: flags.contains(RenameFlags::RENAME_WHITEOUT),
-                },
-            )
-        });
+        let call = between(at(req, "rename", parent, name), newparent, newname);
+        let (from, to) = (
+            (Ino(parent.0), name.as_bytes()),
+            (Ino(newparent.0), newname.as_bytes()),
+        );
+        let renamed = self.noted(call, |fs| fs.rename(caller(req), from, to, rename_flags(flags)));
         reply_empty(reply, renamed);
     }
 
     fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let _request = self.begin(Opcode::Link);
-        reply_entry(
-            reply,
-            self.run(|fs| fs.link(caller(req), Ino(ino.0), Ino(newparent.0), newname.as_bytes())),
-        );
+        let call = between(on(req, "link", ino), newparent, newname);
+        let done = self.noted(call, |fs| {
+            fs.link(caller(req), Ino(ino.0), Ino(newparent.0), newname.as_bytes())
+        });
+        reply_entry(reply, done);
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Open);
+        let call = on(req, open_call(flags.0), ino);
         if self.opens_itself() {
             // The kernel does not ask again, and judges by the modes that it is shown.
             return reply.error(Errno::ENOSYS);
         }
-        match self.run(|fs| fs.open(Ino(ino.0), flags.0, &reply)) {
-            Ok(opening) => {
-                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
-                match opening.backing() {
-                    Some(id) => reply.opened_passthrough(fh, flags, id),
-                    None => reply.opened(fh, flags),
-                }
-            }
-            Err(errno) => reply.error(errno),
-        }
+        let opened = self.noted(call, |fs| fs.open(Ino(ino.0), flags.0, &reply));
+        reply_open(reply, opened);
     }
 
     fn read(
-        &self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
+        &self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, size: u32, _flags: OpenFlags,
         _lock_owner: Option<LockOwner>, reply: ReplyData,
     ) {
         let _request = self.begin(Opcode::Read);
-        reply_data(reply, self.run(|fs| fs.read(Ino(ino.0), Fh(fh.0), offset, size)));
+        let call = on(req, "read", ino);
+        let done = self.noted(call, |fs| fs.read(Ino(ino.0), Fh(fh.0), offset, size));
+        reply_data(reply, done);
     }
 
     fn write(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
+        &self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
         _write_flags: WriteFlags, flags: OpenFlags, _lock_owner: Option<LockOwner>, reply: ReplyWrite,
     ) {
         let _request = self.begin(Opcode::Write);
-        reply_write(reply, self.run(|fs| fs.write(Fh(fh.0), offset, data, flags.0)));
+        let call = on(req, "write", ino);
+        let done = self.noted(call, |fs| fs.write(Fh(fh.0), offset, data, flags.0));
+        reply_write(reply, done);
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, lock_owner: LockOwner, reply: ReplyEmpty) {
@@ -289,7 +197,7 @@ impl Filesystem for Adapter {
         if self.opens_itself() {
             return reply.error(Errno::ENOSYS);
         }
-        let flushed = self.0.flush(Fh(fh.0), super::ids::LockOwner(lock_owner.0));
+        let flushed = self.0.flush(Fh(fh.0), Owner(lock_owner.0));
         reply_empty(reply, flushed.map_err(|error| to_errno(&error)));
     }
 
@@ -298,8 +206,7 @@ impl Filesystem for Adapter {
         lock_owner: Option<LockOwner>, _flush: bool, reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Release);
-        self.0
-            .release(Fh(fh.0), lock_owner.map(|owner| super::ids::LockOwner(owner.0)));
+        self.0.release(Fh(fh.0), lock_owner.map(|owner| Owner(owner.0)));
         reply.ok();
     }
 
@@ -308,32 +215,26 @@ impl Filesystem for Adapter {
         reply_empty(reply, self.run(|fs| fs.fsync(Fh(fh.0), datasync)));
     }
 
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.begin(Opcode::Opendir);
-        match self.run(|fs| fs.opendir(Ino(ino.0))) {
-            Ok(opened) => reply.opened(FileHandle(opened.fh.0), directory_flags(&opened)),
-            Err(errno) => reply.error(errno),
-        }
+        let call = on(req, "list", ino);
+        reply_opendir(reply, self.noted(call, |fs| fs.opendir(Ino(ino.0))));
     }
 
-    fn readdir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         let _request = self.begin(Opcode::Readdir);
-        let told = self.run(|fs| fs.readdir(caller(req), Fh(fh.0), offset, false, &mut Names(&mut reply)));
-        match told {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        let mut names = Names(reply);
+        let told = self.run(|fs| fs.readdir(caller(req), Fh(fh.0), offset, false, &mut names));
+        names.end(told);
     }
 
     fn readdirplus(
-        &self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus,
+        &self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus,
     ) {
         let _request = self.begin(Opcode::Readdirplus);
-        let told = self.run(|fs| fs.readdir(caller(req), Fh(fh.0), offset, true, &mut Entries(&mut reply)));
-        match told {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
+        let mut entries = Entries(reply);
+        let told = self.run(|fs| fs.readdir(caller(req), Fh(fh.0), offset, true, &mut entries));
+        entries.end(told);
     }
 
     fn releasedir(
@@ -351,34 +252,18 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
         let _request = self.begin(Opcode::Statfs);
-        match self.run(|fs| fs.statfs(Ino(ino.0))) {
-            Ok(stat) => reply.statfs(
-                stat.blocks,
-                stat.blocks_free,
-                stat.blocks_available,
-                stat.files,
-                stat.files_free,
-                stat.block_size,
-                stat.name_length,
-                stat.fragment_size,
-            ),
-            Err(errno) => reply.error(errno),
-        }
+        reply_statfs(reply, self.run(|fs| fs.statfs(Ino(ino.0))));
     }
 
     fn setxattr(
-        &self, _req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
+        &self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
         reply: ReplyEmpty,
     ) {
         let _request = self.begin(Opcode::Setxattr);
-        let flags = SetXattr {
-            create: flags & libc::XATTR_CREATE != 0,
-            replace: flags & libc::XATTR_REPLACE != 0,
-        };
-        reply_empty(
-            reply,
-            self.run(|fs| fs.setxattr(Ino(ino.0), name.as_bytes(), value, flags)),
-        );
+        let call = on(req, "setxattr", ino);
+        let flags = set_xattr(flags);
+        let done = self.noted(call, |fs| fs.setxattr(Ino(ino.0), name.as_bytes(), value, flags));
+        reply_empty(reply, done);
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -395,18 +280,16 @@ impl Filesystem for Adapter {
         reply_xattr(reply, size, self.run(|fs| fs.listxattr(Ino(ino.0))));
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Removexattr);
-        reply_empty(reply, self.run(|fs| fs.removexattr(Ino(ino.0), name.as_bytes())));
+        let call = on(req, "removexattr", ino);
+        let done = self.noted(call, |fs| fs.removexattr(Ino(ino.0), name.as_bytes()));
+        reply_empty(reply, done);
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let _request = self.begin(Opcode::Access);
-        let mask = AccessMask {
-            read: mask.contains(AccessFlags::R_OK),
-            write: mask.contains(AccessFlags::W_OK),
-            execute: mask.contains(AccessFlags::X_OK),
-        };
+        let mask = access_mask(mask);
         reply_empty(reply, self.run(|fs| fs.access(Ino(ino.0), mask)));
     }
 
@@ -415,19 +298,12 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let _request = self.begin(Opcode::Create);
+        let call = at(req, "create", parent, name);
         let caller = caller(req);
-        match self.run(|fs| fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)) {
-            Ok((entry, opening)) => {
-                let lasts = entry.name_lasts.min(entry.attr.lasts);
-                let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
-                let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
-                match opening.backing() {
-                    Some(id) => reply.created_passthrough(&lasts, &attr, generation, fh, flags, id),
-                    None => reply.created(&lasts, &attr, generation, fh, flags),
-                }
-            }
-            Err(errno) => reply.error(errno),
-        }
+        let made = self.noted(call, |fs| {
+            fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)
+        });
+        reply_create(reply, made);
     }
 
     fn getlk(
@@ -436,13 +312,8 @@ impl Filesystem for Adapter {
     ) {
         let _request = self.begin(Opcode::Getlk);
         let found = to_lock(typ, start, end)
-            .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), super::ids::LockOwner(lock_owner.0), lock)));
-        match found {
-            // Whose it is, the backing does not tell of open file description locks.
-            Ok(Some(lock)) => reply.locked(lock.start, lock.end, lock_type(lock.kind), 0),
-            Ok(None) => reply.locked(start, end, libc::F_UNLCK, 0),
-            Err(errno) => reply.error(errno),
-        }
+            .and_then(|lock| self.run(|fs| fs.getlk(Fh(fh.0), Owner(lock_owner.0), lock)));
+        reply_lock(reply, (start, end), found);
     }
 
     fn setlk(
@@ -455,14 +326,10 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let claim = Claim {
-            owner: super::ids::LockOwner(lock_owner.0),
+            owner: Owner(lock_owner.0),
             process: pid,
         };
-        let owed = self.1.owe();
-        let done = move |outcome: Result<()>| {
-            reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
-            drop(owed);
-        };
+        let done = self.later(reply);
         self.0.setlk(caller(req), Fh(fh.0), claim, lock, sleep, done);
     }
 
@@ -504,15 +371,8 @@ impl Filesystem for Adapter {
             // The kernel does it by itself from then on.
             return reply.error(Errno::ENOSYS);
         }
-        let whence = match whence {
-            libc::SEEK_DATA => Whence::Data,
-            libc::SEEK_HOLE => Whence::Hole,
-            _ => return reply.error(Errno::EINVAL),
-        };
-        match self.run(|fs| fs.lseek(Fh(fh.0), offset, whence)) {
-            Ok(offset) => reply.offset(offset),
-            Err(errno) => reply.error(errno),
-        }
+        let sought = to_whence(whence).and_then(|whence| self.run(|fs| fs.lseek(Fh(fh.0), offset, whence)));
+        reply_lseek(reply, sought);
     }
 
     fn copy_file_range(

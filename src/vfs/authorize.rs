@@ -4,10 +4,11 @@ use std::cell::Cell;
 
 use super::error::Result;
 use super::filesystem::{FileSystem, Seen};
-use crate::policy::{Operation, Standing, judge};
+use crate::policy::{Operation, Refusal, Standing, judge};
 
 thread_local! {
     static ASKED: Cell<u32> = const { Cell::new(0) };
+    static REFUSED: Cell<Option<(Operation, Refusal)>> = const { Cell::new(None) };
 }
 
 impl FileSystem {
@@ -18,6 +19,7 @@ impl FileSystem {
     pub(super) fn authorize(&self, operation: &Operation) -> Result<()> {
         ASKED.with(|asked| asked.set(asked.get() + 1));
         judge(operation).inspect_err(|refusal| {
+            REFUSED.set(Some((*operation, *refusal)));
             tracing::debug!(account = %self.options.viewer.account, ?operation, ?refusal, "refused");
         })?;
         Ok(())
@@ -32,4 +34,14 @@ impl FileSystem {
 /// Tells how often this thread asked since the last call: the adapter holds each request to one question.
 pub(super) fn take_asked() -> u32 {
     ASKED.with(|asked| asked.replace(0))
+}
+
+/// What this thread was refused last, for the one who tells why.
+pub(super) fn take_refused() -> Option<(Operation, Refusal)> {
+    REFUSED.take()
+}
+
+/// Forgets what this thread was refused before.
+pub(super) fn forget_refused() {
+    REFUSED.set(None);
 }

@@ -144,6 +144,11 @@ impl FileSystem {
         }
     }
 
+    /// On whose behalf it acts, and how far it reaches.
+    pub fn viewer(&self) -> Viewer {
+        self.options.viewer
+    }
+
     /// The view at the present generation.
     pub(super) fn view(&self) -> Arc<View> {
         let view = self.view.load_full();

@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use super::backing::Custody;
 use super::edits::At;
 use super::error::Result;
-use super::filesystem::FileSystem;
+use super::filesystem::{FileSystem, Seen};
 use crate::backing;
+use crate::policy::AccountId;
 
 /// The extended attribute that tells the maker's uid.
 const MAKER: &[u8] = b"trusted.lendfs.maker";
@@ -19,13 +20,30 @@ impl FileSystem {
         Ok(removable && self.maker_at(at)? == Some(self.options.subject_ids.0))
     }
 
+    /// The account that made a file; `None` if that is not known.
+    ///
+    /// # Errors
+    /// Those of `statx(2)`.
+    pub(super) fn made_by(&self, seen: &Seen) -> Result<Option<AccountId>> {
+        let fd = self.fd(seen)?;
+        let uid = match backing::get_xattr(fd.as_fd(), MAKER) {
+            Ok(mark) => uid(&mark),
+            Err(_) if is_managed(seen) => Some(backing::stat(&*fd)?.uid),
+            Err(_) => None,
+        };
+        let Some(uid) = uid else { return Ok(None) };
+        let snapshot = self.shared.snapshot();
+        let mut accounts = snapshot.accounts.values();
+        let account = accounts.find(|account| account.uid == uid);
+        Ok(account.map(|account| account.id))
+    }
+
     /// The uid of who made what was found at a name; `None` if that is not known.
     pub(super) fn maker_at(&self, at: At<'_>) -> Result<Option<u32>> {
         if let Some(mark) = self.mark(at, MAKER)? {
-            return Ok(std::str::from_utf8(&mark).ok().and_then(|uid| uid.parse().ok()));
+            return Ok(uid(&mark));
         }
-        let managed = matches!(at.parent.folder.backing.custody(), Some(Custody::Managed));
-        let there = at.probe.there.as_ref().filter(|_| managed);
+        let there = at.probe.there.as_ref().filter(|_| is_managed(at.parent));
         Ok(there.map(|there| there.stat.uid))
     }
 
@@ -69,6 +87,15 @@ impl FileSystem {
             tracing::debug!(%error, name = ?at.name, "who made a file is not kept");
         }
     }
+}
+
+/// Where files belong to who made them.
+fn is_managed(seen: &Seen) -> bool {
+    matches!(seen.folder.backing.custody(), Some(Custody::Managed))
+}
+
+fn uid(mark: &[u8]) -> Option<u32> {
+    std::str::from_utf8(mark).ok()?.parse().ok()
 }
 
 fn set_maker(fd: std::os::fd::BorrowedFd<'_>, uid: u32) -> Result<()> {

@@ -44,6 +44,7 @@ mod paths;
 mod pool;
 mod processes;
 mod reach;
+pub mod refusals;
 pub mod revoke;
 pub mod shared;
 pub mod steward;

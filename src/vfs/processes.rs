@@ -41,7 +41,7 @@ impl Processes {
         }
         drop(known);
         let handle = ThreadHandle::open(thread).ok();
-        let (id, started) = backing::process_of(thread).ok()?;
+        let (id, started) = backing::identity_of(thread).ok()?;
         let process = Process { id, started };
         // If it runs still, it was this one that was read of.
         if let Some(handle) = handle.filter(|handle| !handle.has_ended()) {

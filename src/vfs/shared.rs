@@ -24,6 +24,7 @@ use super::leases::Leases;
 use super::names::NameLocks;
 use super::pool::Pacing;
 use super::processes::Processes;
+use super::refusals::Refusals;
 use super::steward::Steward;
 use super::view::FolderViews;
 use super::watch::{WatchReport, Watcher};
@@ -86,6 +87,7 @@ pub struct Shared {
     pub(super) pacing: Pacing,
     pub(super) processes: Processes,
     pub(super) names: NameLocks,
+    pub(super) refusals: Refusals,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
 }
@@ -136,6 +138,7 @@ impl Shared {
             pacing: Pacing::start(),
             processes: Processes::default(),
             names: NameLocks::default(),
+            refusals: Refusals::default(),
             files_of_a_mount: files / 4,
         })
     }

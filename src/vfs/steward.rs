@@ -19,4 +19,9 @@ pub trait Steward: Send + Sync + 'static {
 
     /// Notes that a folder's backing directory was removed.
     fn backing_lost(&self, folder: FolderId);
+
+    /// Notes that something was refused to an account: whoever waits for that may look.
+    fn refused(&self, account: AccountId) {
+        let _ = account;
+    }
 }

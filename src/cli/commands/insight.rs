@@ -91,7 +91,7 @@ fn in_words(findings: &[Finding]) -> String {
 }
 
 /// A time as `2027-01-31 12:00:00`, by the civil calendar (Howard Hinnant's `civil_from_days`).
-fn time(milliseconds: i64) -> String {
+pub(super) fn time(milliseconds: i64) -> String {
     let seconds = milliseconds.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let shifted = days + 719_468;

@@ -3,10 +3,12 @@
 mod daemon;
 mod folders;
 mod insight;
+mod ls;
 mod mounts;
 mod people;
 mod rules;
 mod shares;
+mod why;
 
 use clap::Subcommand;
 
@@ -49,6 +51,8 @@ pub(super) enum Command {
     Permissions(rules::Permissions),
     /// Show which level holds at a path, and why
     Explain(rules::Explain),
+    /// List a directory with the level of each entry
+    Ls(ls::Ls),
     /// Mount my folders on an empty directory of mine
     Mount(mounts::Mount),
     /// Unmount
@@ -61,6 +65,8 @@ pub(super) enum Command {
     /// Groups
     #[command(subcommand)]
     Group(people::Group),
+    /// Show what was refused to my programs of late, why, and what would help
+    Why(why::Why),
     /// Show what happened
     Audit(insight::Audit),
     /// Show how the daemon runs
@@ -91,11 +97,13 @@ impl Command {
             Self::Unpermit(command) => command.run(client, json),
             Self::Permissions(command) => command.run(client, json),
             Self::Explain(command) => command.run(client, json),
+            Self::Ls(command) => command.run(client, json),
             Self::Mount(command) => command.run(client, json),
             Self::Umount(command) => command.run(client, json),
             Self::Mounts => mounts::list(client, json),
             Self::User(command) => command.run(client, json),
             Self::Group(command) => command.run(client, json),
+            Self::Why(command) => command.run(client, json),
             Self::Audit(command) => command.run(client, json),
             Self::Status => insight::status(client, json),
             Self::Doctor => insight::doctor(client, json),

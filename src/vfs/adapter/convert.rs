@@ -5,22 +5,34 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use fuser::{
-    Errno, FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    AccessFlags, Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLock,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
 };
 
-use crate::backing::{FileKind, Lock, LockKind, SetTime};
+use crate::backing::{FileKind, Lock, LockKind, SetTime, StatFs};
 use crate::vfs::attr::{Attr, Entry, constant};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::Caller;
 use crate::vfs::handles::Listed;
 use crate::vfs::ids::Ino;
-use crate::vfs::ops::{OpenedDirectory, Opening, Route, Sink};
+use crate::vfs::ops::{
+    AccessMask, OpenedDirectory, Opening, RenameFlags, Route, SetAttr, SetXattr, Sink, Whence,
+};
 
 /// A directory reply that takes names.
-pub(super) struct Names<'a>(pub(super) &'a mut ReplyDirectory);
+pub(super) struct Names(pub(super) ReplyDirectory);
 
-impl Sink for Names<'_> {
+impl Names {
+    pub(super) fn end(self, told: std::result::Result<(), Errno>) {
+        match told {
+            Ok(()) => self.0.ok(),
+            Err(errno) => self.0.error(errno),
+        }
+    }
+}
+
+impl Sink for Names {
     fn name(&mut self, listed: &Listed, next: u64) -> bool {
         self.0.add(
             INodeNo(listed.ino.0),
@@ -36,9 +48,18 @@ impl Sink for Names<'_> {
 }
 
 /// A directory reply that takes names with attributes.
-pub(super) struct Entries<'a>(pub(super) &'a mut ReplyDirectoryPlus);
+pub(super) struct Entries(pub(super) ReplyDirectoryPlus);
 
-impl Sink for Entries<'_> {
+impl Entries {
+    pub(super) fn end(self, told: std::result::Result<(), Errno>) {
+        match told {
+            Ok(()) => self.0.ok(),
+            Err(errno) => self.0.error(errno),
+        }
+    }
+}
+
+impl Sink for Entries {
     fn name(&mut self, _listed: &Listed, _next: u64) -> bool {
         // A name alone has no place in this reply; who asked for attributes is given entries.
         false
@@ -73,7 +94,7 @@ pub(super) fn caller(req: &Request) -> Caller {
 }
 
 /// How the kernel is to treat an open directory.
-pub(super) fn directory_flags(opened: &OpenedDirectory) -> FopenFlags {
+fn directory_flags(opened: &OpenedDirectory) -> FopenFlags {
     let mut flags = FopenFlags::empty();
     flags.set(FopenFlags::FOPEN_CACHE_DIR, opened.caches);
     flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keeps);
@@ -81,7 +102,7 @@ pub(super) fn directory_flags(opened: &OpenedDirectory) -> FopenFlags {
 }
 
 /// How the kernel is to treat an open file.
-pub(super) fn open_flags(opening: &Opening) -> FopenFlags {
+fn open_flags(opening: &Opening) -> FopenFlags {
     let mut flags = match &opening.route {
         Route::Kernel(_) | Route::Cached => FopenFlags::empty(),
         Route::Daemon | Route::Beside(_) => FopenFlags::FOPEN_DIRECT_IO,
@@ -99,7 +120,44 @@ pub(super) fn to_errno(error: &Error) -> Errno {
     Errno::from_i32(error.errno())
 }
 
-pub(super) fn to_time(time: TimeOrNow) -> SetTime {
+pub(super) fn set_attr(
+    (mode, uid, gid, size): (Option<u32>, Option<u32>, Option<u32>, Option<u64>),
+    (atime, mtime): (Option<TimeOrNow>, Option<TimeOrNow>),
+) -> SetAttr {
+    SetAttr {
+        mode,
+        uid,
+        gid,
+        size,
+        atime: atime.map(to_time),
+        mtime: mtime.map(to_time),
+    }
+}
+
+pub(super) fn access_mask(mask: AccessFlags) -> AccessMask {
+    AccessMask {
+        read: mask.contains(AccessFlags::R_OK),
+        write: mask.contains(AccessFlags::W_OK),
+        execute: mask.contains(AccessFlags::X_OK),
+    }
+}
+
+pub(super) fn set_xattr(flags: i32) -> SetXattr {
+    SetXattr {
+        create: flags & libc::XATTR_CREATE != 0,
+        replace: flags & libc::XATTR_REPLACE != 0,
+    }
+}
+
+pub(super) fn rename_flags(flags: fuser::RenameFlags) -> RenameFlags {
+    RenameFlags {
+        no_replace: flags.contains(fuser::RenameFlags::RENAME_NOREPLACE),
+        exchange: flags.contains(fuser::RenameFlags::RENAME_EXCHANGE),
+        whiteout: flags.contains(fuser::RenameFlags::RENAME_WHITEOUT),
+    }
+}
+
+fn to_time(time: TimeOrNow) -> SetTime {
     match time {
         TimeOrNow::SpecificTime(time) => SetTime::At(time),
         TimeOrNow::Now => SetTime::Now,
@@ -116,7 +174,15 @@ pub(super) fn to_lock(kind: i32, start: u64, end: u64) -> std::result::Result<Lo
     Ok(Lock { kind, start, end })
 }
 
-pub(super) fn lock_type(kind: LockKind) -> i32 {
+pub(super) fn to_whence(whence: i32) -> std::result::Result<Whence, Errno> {
+    match whence {
+        libc::SEEK_DATA => Ok(Whence::Data),
+        libc::SEEK_HOLE => Ok(Whence::Hole),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn lock_type(kind: LockKind) -> i32 {
     match kind {
         LockKind::Read => libc::F_RDLCK,
         LockKind::Write => libc::F_WRLCK,
@@ -124,7 +190,7 @@ pub(super) fn lock_type(kind: LockKind) -> i32 {
     }
 }
 
-pub(super) fn file_type(kind: FileKind) -> FileType {
+fn file_type(kind: FileKind) -> FileType {
     match kind {
         FileKind::Regular => FileType::RegularFile,
         FileKind::Directory => FileType::Directory,
@@ -136,7 +202,7 @@ pub(super) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
-pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(attr.ino.0),
         size: attr.size,
@@ -190,6 +256,76 @@ pub(super) fn reply_lookup(reply: ReplyEntry, looked_up: std::result::Result<Loo
     match looked_up {
         Ok(Lookup::There(entry)) => reply_entry(reply, Ok(entry)),
         Ok(Lookup::Missing(lasts)) => reply.entry(&lasts, &file_attr(&constant(Ino(0))), Generation(0)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_open(reply: ReplyOpen, opened: std::result::Result<Opening, Errno>) {
+    match opened {
+        Ok(opening) => {
+            let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
+            match opening.backing() {
+                Some(id) => reply.opened_passthrough(fh, flags, id),
+                None => reply.opened(fh, flags),
+            }
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_create(reply: ReplyCreate, made: std::result::Result<(Entry, Opening), Errno>) {
+    match made {
+        Ok((entry, opening)) => {
+            let lasts = entry.name_lasts.min(entry.attr.lasts);
+            let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
+            let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
+            match opening.backing() {
+                Some(id) => reply.created_passthrough(&lasts, &attr, generation, fh, flags, id),
+                None => reply.created(&lasts, &attr, generation, fh, flags),
+            }
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_opendir(reply: ReplyOpen, opened: std::result::Result<OpenedDirectory, Errno>) {
+    match opened {
+        Ok(opened) => reply.opened(FileHandle(opened.fh.0), directory_flags(&opened)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_statfs(reply: ReplyStatfs, stat: std::result::Result<StatFs, Errno>) {
+    match stat {
+        Ok(stat) => reply.statfs(
+            stat.blocks,
+            stat.blocks_free,
+            stat.blocks_available,
+            stat.files,
+            stat.files_free,
+            stat.block_size,
+            stat.name_length,
+            stat.fragment_size,
+        ),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Answers who holds a lock in the range that was `asked` for.
+pub(super) fn reply_lock(
+    reply: ReplyLock, asked: (u64, u64), found: std::result::Result<Option<Lock>, Errno>,
+) {
+    match found {
+        // Whose it is, the backing does not tell of open file description locks.
+        Ok(Some(lock)) => reply.locked(lock.start, lock.end, lock_type(lock.kind), 0),
+        Ok(None) => reply.locked(asked.0, asked.1, libc::F_UNLCK, 0),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn reply_lseek(reply: ReplyLseek, sought: std::result::Result<i64, Errno>) {
+    match sought {
+        Ok(offset) => reply.offset(offset),
         Err(errno) => reply.error(errno),
     }
 }

@@ -15,6 +15,7 @@ mod remove;
 mod rename;
 mod space;
 mod top;
+mod virtual_xattr;
 mod xattr;
 
 pub use attributes::{AccessMask, SetAttr};

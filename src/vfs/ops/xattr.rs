@@ -1,11 +1,13 @@
 //! setxattr, getxattr, listxattr, removexattr: attributes of the user's own (`user.`) and no others.
 //!
-//! ACLs would be a second set of rules beside those of lendfs; `security.` and `trusted.` are the system's.
+//! ACLs would be a second set of rules beside those of lendfs; `security.` and `trusted.` are the system's. What is
+//! called `user.lendfs.` is lendfs's own (`virtual_xattr`): it can be asked for, and nothing else.
 
 use std::os::fd::AsFd;
 
+use super::virtual_xattr::{Virtual, is_reserved, no_attribute};
 use crate::backing;
-use crate::policy::Operation;
+use crate::policy::{Operation, Refusal};
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{FileSystem, Target};
 use crate::vfs::ids::Ino;
@@ -25,7 +27,7 @@ impl FileSystem {
     /// Sets an attribute.
     ///
     /// # Errors
-    /// EOPNOTSUPP outside `user.`; EACCES without `write`.
+    /// EOPNOTSUPP outside `user.`; EACCES without `write`; EPERM for what is lendfs's own.
     pub fn setxattr(&self, ino: Ino, name: &[u8], value: &[u8], flags: SetXattr) -> Result<()> {
         self.with_view(|view| {
             let Target::Entry(seen) = self.target(view, ino)? else {
@@ -36,6 +38,9 @@ impl FileSystem {
                 entry: seen.verdict,
                 user: name.starts_with(USER),
             })?;
+            if is_reserved(name) {
+                return Err(Refusal::NotPermitted.into());
+            }
             let fd = self.fd(&seen)?;
             let _touching = self.touching(seen.node.ino.family());
             let _as = seen.folder.backing.credentials().assume()?;
@@ -48,7 +53,7 @@ impl FileSystem {
     /// Removes an attribute.
     ///
     /// # Errors
-    /// EOPNOTSUPP outside `user.`; EACCES without `write`; ENODATA.
+    /// EOPNOTSUPP outside `user.`; EACCES without `write`; EPERM for what is lendfs's own; ENODATA.
     pub fn removexattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         self.with_view(|view| {
             let Target::Entry(seen) = self.target(view, ino)? else {
@@ -59,6 +64,9 @@ impl FileSystem {
                 entry: seen.verdict,
                 user: name.starts_with(USER),
             })?;
+            if is_reserved(name) {
+                return Err(Refusal::NotPermitted.into());
+            }
             let fd = self.fd(&seen)?;
             let _touching = self.touching(seen.node.ino.family());
             let _as = seen.folder.backing.credentials().assume()?;
@@ -71,13 +79,16 @@ impl FileSystem {
     /// The value of an attribute.
     ///
     /// # Errors
-    /// EOPNOTSUPP outside `user.`; EACCES without `read`; ENODATA.
+    /// EOPNOTSUPP outside `user.`; EACCES without `read`, but for what is lendfs's own; ENODATA.
     pub fn getxattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         self.with_view(|view| {
             let Target::Entry(seen) = self.target(view, ino)? else {
                 self.authorize(&Operation::Top)?;
                 return Err(no_attribute());
             };
+            if let Some(ours) = Virtual::named(name) {
+                return self.virtual_xattr(&seen, ours);
+            }
             self.authorize(&Operation::GetXattr {
                 entry: seen.verdict,
                 user: name.starts_with(USER),
@@ -104,14 +115,10 @@ impl FileSystem {
             let all = backing::list_xattr(fd.as_fd())?;
             Ok(all
                 .split_inclusive(|&byte| byte == 0)
-                .filter(|name| name.starts_with(USER))
+                .filter(|name| name.starts_with(USER) && !is_reserved(name))
                 .flatten()
                 .copied()
                 .collect())
         })
     }
-}
-
-fn no_attribute() -> crate::vfs::error::Error {
-    std::io::Error::from_raw_os_error(libc::ENODATA).into()
 }

@@ -18,7 +18,7 @@ use crate::vfs::view::Viewer;
 use crate::vfs::{Backing, Custody, Shared, Steward};
 
 const OWNER: AccountId = AccountId(1);
-const SUBJECT: AccountId = AccountId(2);
+pub(super) const SUBJECT: AccountId = AccountId(2);
 const FOLDER: FolderId = FolderId(1);
 const ROOT: PlaceId = PlaceId(1);
 const RULED: PlaceId = PlaceId(2);

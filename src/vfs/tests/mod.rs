@@ -13,3 +13,4 @@ mod kept;
 mod moved;
 mod nodes;
 mod questions;
+mod refusals;

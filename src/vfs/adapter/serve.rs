@@ -1,0 +1,88 @@
+//! What every method of the adapter does: it begins, runs one operation, and is held to one question.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use fuser::{Errno, INodeNo, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyOpen, Request};
+
+use super::Adapter;
+use super::convert::{reply_empty, reply_entry, to_errno};
+use crate::vfs::authorize::{forget_refused, take_asked};
+use crate::vfs::counters::Opcode;
+use crate::vfs::error::Result;
+use crate::vfs::filesystem::FileSystem;
+use crate::vfs::ids::Ino;
+use crate::vfs::kernel::Passthrough;
+use crate::vfs::pool::Served;
+use crate::vfs::refusals::Call;
+
+impl Passthrough for ReplyOpen {
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+        self.open_backing(fd)
+    }
+}
+
+impl Passthrough for ReplyCreate {
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+        self.open_backing(fd)
+    }
+}
+
+impl Adapter {
+    /// Begins to serve a request: the first that each method does.
+    pub(super) fn begin(&self, opcode: Opcode) -> Served<'_> {
+        let served = self.1.begin();
+        if !served.is_greeting() {
+            self.0.requests.count(opcode);
+        }
+        served
+    }
+
+    /// Answers for a node by its number, which is no name that a program gave, and tells a program nothing.
+    pub(super) fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
+        let answer = self.0.answer_cut(Ino(number.0), req.pid());
+        reply_entry(reply, answer.map_err(|error| to_errno(&error)));
+    }
+
+    /// Whether the kernel opens and closes files of this mount without a word.
+    pub(super) fn opens_itself(&self) -> bool {
+        self.0.features().opens_itself
+    }
+
+    /// Runs one operation and holds it to one question to [`FileSystem::authorize`].
+    pub(super) fn run<T>(
+        &self, operation: impl FnOnce(&FileSystem) -> Result<T>,
+    ) -> std::result::Result<T, Errno> {
+        self.noted(None, operation)
+    }
+
+    /// Likewise, of a call that is noted if it is refused: one that does something. Questions are not.
+    pub(super) fn noted<T>(
+        &self, call: Option<Call<'_>>, operation: impl FnOnce(&FileSystem) -> Result<T>,
+    ) -> std::result::Result<T, Errno> {
+        take_asked();
+        forget_refused();
+        let outcome = operation(&self.0);
+        let asked = take_asked();
+        // What failed before it came to a question has done nothing.
+        debug_assert!(
+            asked == 1 || asked == 0 && outcome.is_err(),
+            "{asked} questions in one request"
+        );
+        outcome.map_err(|error| {
+            if let Some(call) = &call {
+                self.0.note_refused(call, &error);
+            }
+            to_errno(&error)
+        })
+    }
+
+    /// What answers a request from another thread, which the pool waits for.
+    pub(super) fn later(&self, reply: ReplyEmpty) -> impl FnOnce(Result<()>) + Send + 'static + use<> {
+        let owed = self.1.owe();
+        move |outcome| {
+            reply_empty(reply, outcome.map_err(|error| to_errno(&error)));
+            drop(owed);
+        }
+    }
+}
