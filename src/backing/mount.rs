@@ -101,9 +101,9 @@ impl Mounted {
     pub fn at(&self) -> Option<PathBuf> {
         let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
         mounts.split(|&byte| byte == b'\n').find_map(|line| {
-            let mut fields = line.split(|&byte| byte == b' ');
-            let id = std::str::from_utf8(fields.next()?).ok()?.parse::<u64>().ok()?;
-            (id == self.id).then(|| fields.nth(3).map(unescape))?
+            let found = identity(line)?;
+            let at = line.split(|&byte| byte == b' ').nth(4)?;
+            (found == self.identity()).then(|| unescape(at))
         })
     }
 
@@ -114,7 +114,13 @@ impl Mounted {
 
     /// Likewise, by a table that was read for many.
     pub fn is_in(&self, table: &MountTable) -> bool {
-        table.ids.contains(&self.id)
+        table.mounts.contains(&self.identity())
+    }
+
+    /// The number of a mount is given to the next one as soon as it is free; that of the file system is not, as long as
+    /// the daemon holds it.
+    fn identity(&self) -> Identity {
+        (self.id, self.device)
     }
 
     /// Unmounts it; what was mounted over it is left alone.
@@ -123,7 +129,7 @@ impl Mounted {
     /// EBUSY while something is open, unless `lazy`; ENOENT if it is not mounted any more.
     pub fn unmount(&self, lazy: bool) -> io::Result<()> {
         let at = self.at().ok_or(io::ErrorKind::NotFound)?;
-        if take_down(&at, self.id, lazy)? {
+        if take_down(&at, self.id, Some(self.device), lazy)? {
             Ok(())
         } else {
             Err(io::Error::other(format!(
@@ -138,7 +144,19 @@ impl Mounted {
 #[derive(Debug)]
 pub struct MountTable {
     file: File,
-    ids: HashSet<u64>,
+    mounts: HashSet<Identity>,
+}
+
+type Identity = (u64, Device);
+
+/// Of a line of the table: its number, and that of its file system.
+fn identity(line: &[u8]) -> Option<Identity> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let text = |field| std::str::from_utf8(field).ok();
+    let id = text(fields.next()?)?.parse().ok()?;
+    let (major, minor) = text(fields.nth(1)?)?.split_once(':')?;
+    let (major, minor) = (major.parse().ok()?, minor.parse().ok()?);
+    Some((id, Device { major, minor }))
 }
 
 impl MountTable {
@@ -149,7 +167,7 @@ impl MountTable {
     pub fn read() -> io::Result<Self> {
         let mut table = Self {
             file: File::open("/proc/self/mountinfo")?,
-            ids: HashSet::new(),
+            mounts: HashSet::new(),
         };
         table.fill()?;
         Ok(table)
@@ -171,11 +189,7 @@ impl MountTable {
         self.file.rewind()?;
         let mut text = Vec::new();
         self.file.read_to_end(&mut text)?;
-        self.ids = text
-            .split(|&byte| byte == b'\n')
-            .filter_map(|line| std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok())
-            .filter_map(|id| id.parse().ok())
-            .collect();
+        self.mounts = text.split(|&byte| byte == b'\n').filter_map(identity).collect();
         Ok(())
     }
 }
@@ -192,24 +206,29 @@ pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
         .lines()
         .any(|line| line.starts_with(&ours) && line.contains(" - fuse.lendfs "))
     {
-        take_down(at, id, true)?;
+        take_down(at, id, None, true)?;
     }
     Ok(())
 }
 
-/// Unmounts what is topmost at a path if it is the mount of that number; tells whether it was.
+/// Unmounts what is topmost at a path if it is the mount of that number, of that file system if one is named; tells
+/// whether it was.
 ///
 /// The way there belongs to a user, who could turn it elsewhere between the look and the deed: so the directory above
 /// is held open, and in it the name of a mount point can be neither renamed nor removed.
-fn take_down(at: &Path, id: u64, lazy: bool) -> io::Result<bool> {
+fn take_down(at: &Path, id: u64, device: Option<Device>, lazy: bool) -> io::Result<bool> {
     let (Some(above), Some(name)) = (at.parent(), at.file_name()) else {
         return Ok(false);
     };
     let name = Name::new(name.as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let above = open_root(above)?;
-    if sys::mount_id(open_path(&above, &name)?.as_fd())? != id {
+    let there = open_path(&above, &name)?;
+    let (major, minor) = sys::device(there.as_fd())?;
+    let other = device.is_some_and(|device| device != Device { major, minor });
+    if sys::mount_id(there.as_fd())? != id || other {
         return Ok(false);
     }
+    drop(there);
     let mut flags = MntFlags::UMOUNT_NOFOLLOW;
     flags.set(MntFlags::MNT_DETACH, lazy);
     let path = PathBuf::from(std::ffi::OsString::from_vec(proc_path(&above).into_bytes()));
@@ -242,6 +261,15 @@ pub fn unescape(field: &[u8]) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mount_is_known_by_its_number_and_that_of_its_file_system() {
+        let line = b"36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        assert_eq!(identity(line), Some((36, Device { major: 98, minor: 0 })));
+        for wrong in [&b""[..], b"36 35", b"x 35 98:0 /", b"36 35 98 /"] {
+            assert_eq!(identity(wrong), None);
+        }
+    }
 
     #[test]
     fn paths_in_mountinfo_are_read_back() {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::edits::{At, inode, spot};
 use super::error::{Error, Result};
 use super::filesystem::{Caller, FileSystem, Seen};
+use super::ids::Ino;
 use super::locate::Probe;
 use super::node::Object;
 use super::processes;
@@ -193,12 +194,27 @@ impl FileSystem {
         Ok(())
     }
 
-    /// Forgets what has come back by itself.
+    /// Forgets what has come back by itself, and lets who unlinked it know.
     pub(super) fn let_come_back(&self) {
-        if self.edits.knows_of_gone() {
+        if !self.edits.knows_of_gone() {
+            return;
+        }
+        let back = {
             let mut ledger = self.edits.ledger();
-            ledger.come_back(self.edits.now(), processes::runs);
+            let back = ledger.come_back(self.edits.now(), processes::runs);
             self.edits.note_gone(&ledger);
+            back
+        };
+        for (process, Spot { directory, name }) in back {
+            let caller = Caller {
+                uid: self.options.subject_ids.0,
+                gid: self.options.subject_ids.1,
+                pid: process.id,
+            };
+            if let Some(parent) = Ino::of(directory.folder, directory.number) {
+                let why = "it came back: what unlinked it has not made it anew";
+                self.note_said(caller, "unlink", (parent, &name), why, None);
+            }
         }
     }
 

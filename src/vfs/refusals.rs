@@ -219,6 +219,12 @@ impl Shared {
 
     /// What was noted for an account with higher numbers than this, the newest last.
     pub fn refusals_after(&self, account: AccountId, number: u64) -> Vec<Noted> {
+        for mount in self
+            .mounts()
+            .filter(|mount| mount.options.viewer.account == account)
+        {
+            mount.let_come_back();
+        }
         self.refusals.after(account, number)
     }
 

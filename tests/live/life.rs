@@ -277,6 +277,28 @@ fn a_mount_that_root_took_down_is_forgotten() {
 }
 
 #[test]
+fn a_mount_of_another_that_was_given_the_number_of_one_that_is_gone_stays() {
+    let Some((mut world, _, mount)) = shared() else {
+        return;
+    };
+    nix::mount::umount2(&mount, nix::mount::MntFlags::empty()).unwrap();
+    // The kernel gives the lowest number that is free.
+    let others: Vec<_> = (0..8)
+        .map(|number| world.dir.join(format!("other-{number}")))
+        .collect();
+    for other in &others {
+        std::fs::create_dir(other).unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("none"), other, Some("tmpfs"), flags, Some("size=64k")).unwrap();
+    }
+    world.end(Signal::SIGTERM);
+    let left = mounts_below(&world.dir);
+    for other in &others {
+        assert!(left.contains(other), "{} was taken down", other.display());
+    }
+}
+
+#[test]
 fn many_users_work_at_once_and_no_request_is_left_hanging() {
     let Some((world, _, bob)) = shared() else { return };
     world.share("tests", CARA, "edit");
