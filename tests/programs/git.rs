@@ -1,5 +1,8 @@
 //! git, in a repository that the folder's owner made, and in one of the user's own.
 
+use std::path::Path;
+
+use crate::common::{BOB, OLGA, ROOT, User, World};
 use crate::row::Row;
 use crate::sheet::check;
 
@@ -134,4 +137,28 @@ fn git_changes_a_work_tree_as_the_table_says() {
 #[test]
 fn git_cleans_up_as_the_table_says() {
     check(&[GC, GC_OWN]);
+}
+
+#[test]
+fn a_repository_of_another_s_is_dubious_to_git_but_in_mounts_that_own_everything() {
+    let Some(world) = World::new() else { return };
+    let git = |user: User, at: &Path, line: &str| {
+        let output = user
+            .command("/usr/bin/env")
+            .args(["-C", &at.to_string_lossy(), "/usr/bin/git"])
+            .args(line.split(' '))
+            .env("HOME", "/nonexistent")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    world.folder("tests");
+    world.share("tests", BOB, "edit");
+    git(OLGA, &world.mount(OLGA).join("tests"), "init -q");
+    let plain = git(BOB, &world.mount(BOB).join("tests"), "status --short");
+    assert!(plain.contains("dubious ownership"), "{plain}");
+    let at = world.fresh(BOB);
+    let own = format!("--own {}:{} --user {}", BOB.uid, BOB.gid, BOB.name);
+    world.ok(ROOT, &format!("mount {} {own}", at.display()));
+    assert_eq!(git(BOB, &at.join("tests"), "status --short"), "");
 }

@@ -74,7 +74,7 @@ pub fn check(rows: &[Row]) {
         // Where the project lies, other users may have no way to.
         crate::common::users::must(
             "cp",
-            &["-r", JUPYTER, &sheet.world.dir.join("jupyter").to_string_lossy()],
+            &["-a", JUPYTER, &sheet.world.dir.join("jupyter").to_string_lossy()],
         );
     }
     let found = sheet.fill(&rows);
