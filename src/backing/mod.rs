@@ -52,4 +52,4 @@ pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, sta
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking};
 pub use top::{ask_for_node, open_top};
 pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};
-pub use xattr::{get_xattr, list_xattr, remove_xattr, set_xattr};
+pub use xattr::{get_xattr, list_xattr, remove_acls, remove_xattr, set_xattr};

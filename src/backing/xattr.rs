@@ -41,3 +41,19 @@ pub fn list_xattr(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 pub fn remove_xattr(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     sys::removexattr(&proc_path(&fd), &c_string(name)?)
 }
+
+/// Removes the access control lists of a directory, where it has any.
+///
+/// # Errors
+/// Those of `removexattr(2)`.
+pub fn remove_acls(directory: BorrowedFd<'_>) -> io::Result<()> {
+    for name in ["system.posix_acl_default", "system.posix_acl_access"] {
+        match remove_xattr(directory, name.as_bytes()) {
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

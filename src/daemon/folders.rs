@@ -348,6 +348,8 @@ impl Core {
 /// Makes the tree of a managed folder, which only the daemon reaches.
 fn make_managed(path: &Path, owner: &AccountRow) -> std::io::Result<()> {
     std::fs::create_dir(path)?;
+    // One that it inherits from where the state lies would come before the umask of all who make something in it.
+    backing::remove_acls(std::fs::File::open(path)?.as_fd())?;
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755))?;
     std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))?;
     debug_assert!(std::fs::metadata(path).is_ok_and(|made| made.uid() == owner.uid));

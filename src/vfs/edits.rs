@@ -16,7 +16,7 @@ use super::paths::path_below;
 use super::processes;
 use crate::backing::{self, FileKind, Name};
 use crate::policy::{
-    Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, ScratchMark, Spot, Verdict,
+    Exemption, FolderId, Inode, Ledger, Process, Renamed, Right, ScratchMark, Spot, Verdict,
 };
 
 /// The extended attribute that marks what was made under a scratch name.
@@ -76,11 +76,8 @@ pub(super) enum Going {
 /// How an entry is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Making {
-    /// A new regular file; not `exclusively` if it would have been opened had it been there.
-    File {
-        /// O_EXCL
-        exclusively: bool,
-    },
+    /// A new regular file.
+    File,
     Symlink,
     /// A further name of a file.
     Link,
@@ -274,27 +271,21 @@ impl FileSystem {
             return;
         };
         let scratch = &at.parent.folder.policy.protection.scratch;
-        if matches!(making, Making::File { .. } | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
+        if matches!(making, Making::File | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
             self.set_scratch_mark(at);
-        }
-        let how = Made {
-            exclusively: making != Making::File { exclusively: false },
-            new_file: matches!(making, Making::File { .. }),
-        };
-        if !how.exclusively && !self.edits.ledger().is_awaited(&spot) {
-            return;
         }
         let Some(process) = self.process(caller) else {
             return;
         };
-        if how.new_file {
+        let new_file = making == Making::File;
+        if new_file {
             self.keep_maker_of_aside(at, &spot, process);
         }
         let mut ledger = self.edits.ledger();
         if ledger.is_due() {
             ledger.forget_ended(processes::runs);
         }
-        ledger.made(&spot, inode, process, how);
+        ledger.made(&spot, inode, process, new_file);
     }
 
     /// What takes the name of what stepped aside was made by who made that.

@@ -29,6 +29,7 @@ mod immediate;
 mod kill;
 mod life;
 mod listing;
+mod ownership;
 mod readme;
 mod revoking;
 mod shared_data;

@@ -39,15 +39,6 @@ pub struct Spot {
     pub name: Box<[u8]>,
 }
 
-/// How something was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Made {
-    /// So that it could not have been there before (O_EXCL, mkdir, symlink, link, mknod).
-    pub exclusively: bool,
-    /// A new regular file, and no further name of one.
-    pub new_file: bool,
-}
-
 /// What was renamed.
 #[derive(Clone, Debug)]
 pub struct Renamed {
@@ -116,25 +107,21 @@ const MOST_GONE: usize = 4096;
 const LEAST_DUE: usize = 64;
 
 impl Ledger {
-    /// A process made an entry.
-    pub fn made(&mut self, spot: &Spot, inode: Inode, by: Process, how: Made) {
+    /// A process made an entry at a free name: a `new_file`, if it is a regular one and no further name of another.
+    pub fn made(&mut self, spot: &Spot, inode: Inode, by: Process, new_file: bool) {
         self.forget(spot);
-        if how.exclusively {
-            let turn = self.next_turn(spot);
-            self.transient.insert(
-                spot.clone(),
-                Transient {
-                    inode,
-                    by,
-                    new_file: how.new_file,
-                    turn,
-                },
-            );
-        }
-        self.came_anew(spot, inode, by, how.new_file);
+        let turn = self.next_turn(spot);
+        let transient = Transient {
+            inode,
+            by,
+            new_file,
+            turn,
+        };
+        self.transient.insert(spot.clone(), transient);
+        self.came_anew(spot, inode, by, new_file);
     }
 
-    /// Tells whether a process made this very entry exclusively, or renamed what it made so.
+    /// Tells whether a process made this very entry, under this name or another.
     pub fn is_transient(&self, spot: &Spot, inode: Inode, by: Process) -> bool {
         self.transient
             .get(spot)
@@ -153,11 +140,6 @@ impl Ledger {
         let now = self.left.get(left)?;
         let aside = self.aside.get(now)?;
         (aside.by == by).then_some(&*now.name)
-    }
-
-    /// Tells whether something stepped aside from a name: then it matters who makes it anew.
-    pub fn is_awaited(&self, spot: &Spot) -> bool {
-        self.left.contains_key(spot)
     }
 
     /// Tells whether nothing is known at all.

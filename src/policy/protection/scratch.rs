@@ -14,6 +14,8 @@ const DEFAULT: &[&str] = &[
     "*-journal",
     "*-wal",
     "*-shm",
+    // git, which keeps a pack so while it is fetched, and lets another process end that
+    "pack-*.keep",
 ];
 /// A folder may name so many.
 const MOST: usize = 64;
@@ -166,6 +168,7 @@ mod tests {
             "db-journal",
             "db-wal",
             "db-shm",
+            "pack-994d417b.keep",
         ] {
             assert!(names.match_name(scratch.as_bytes()), "{scratch}");
         }

@@ -29,7 +29,6 @@ impl FileSystem {
         self.with_view(|view| {
             let parent = self.parent(view, parent)?;
             let how = libc::O_EXCL | libc::O_RDWR | flags & (libc::O_SYNC | libc::O_DSYNC);
-            let exclusively = flags & libc::O_EXCL != 0;
             let mode = self.shown_bits(&parent, mode);
             if let Some(gone) = self.gone_for(caller, &parent, &name)? {
                 let gone = At {
@@ -53,7 +52,7 @@ impl FileSystem {
                     Ok(backing::create(directory, &name, how, mode)?)
                 })
                 .map_err(|error| taken(error, &mut look, flags & libc::O_EXCL == 0))?;
-            let made = Some((caller, Making::File { exclusively }));
+            let made = Some((caller, Making::File));
             self.open_made(view, &parent, &name, fd, flags, passthrough, made)
         })
     }
@@ -153,7 +152,7 @@ impl FileSystem {
                 .map_err(|error| taken(error, &mut look, false))?;
             let probe = self.probe(&parent, name)?;
             let making = match kind {
-                FileKind::Regular => Making::File { exclusively: true },
+                FileKind::Regular => Making::File,
                 FileKind::Symlink => Making::Symlink,
                 _ => Making::Other,
             };

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -59,8 +60,11 @@ impl Users {
                 return Self { lock: Some(lock) };
             }
             drop(lock);
-            let _alone = Flock::lock(lock_file(), FlockArg::LockExclusive).unwrap();
-            make_users();
+            // Not to wait: who has made them meanwhile lets them be shared for as long as a test lasts.
+            match Flock::lock(lock_file(), FlockArg::LockExclusiveNonblock) {
+                Ok(_alone) => make_users(),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
         }
     }
 }
