@@ -65,12 +65,12 @@ request! {
     }
 }
 request! {
-    /// Sets a property of a folder.
+    /// Sets a property of a folder, or tells all of them.
     Set = "set" -> answer::Said {
         /// Which.
         folder: PlaceRef,
         /// `KEY=VALUE`
-        assignment: String,
+        assignment: Option<String>,
     }
 }
 request! {

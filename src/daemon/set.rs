@@ -7,19 +7,25 @@ use super::error::{Refused, Result};
 use super::folders::{parse_inheritance, said};
 use super::server::Run;
 use crate::control::{answers as answer, requests};
-use crate::policy::ScratchNames;
+use crate::policy::{Inheritance, ScratchNames};
+use crate::store::FolderRow;
 
 const KEYS: &str = "the keys are: inherit=override|widen, revoke=default|strict, own-files=protected|removable, \
                     replace-by-unlink=off|on, scratch=PATTERN,..|default";
 
+const REVOKE: [&str; 2] = ["default", "strict"];
+const OWN_FILES: [&str; 2] = ["protected", "removable"];
+const REPLACE: [&str; 2] = ["off", "on"];
+
 impl Run for requests::Set {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
         let folder = core.owned_folder(caller, &self.folder)?;
-        let (key, value) = self.assignment.split_once('=').ok_or_else(|| {
-            Refused::invalid(format!(
-                "'{}' is not KEY=VALUE; {KEYS}",
-                self.assignment.escape_debug()
-            ))
+        let Some(assignment) = self.assignment else {
+            return Ok(said(settings(&folder)));
+        };
+        let (key, value) = assignment.split_once('=').ok_or_else(|| {
+            let assignment = assignment.escape_debug();
+            Refused::invalid(format!("'{assignment}' is not KEY=VALUE; {KEYS}"))
         })?;
         let mut protection = folder.protection.clone();
         match key {
@@ -27,11 +33,11 @@ impl Run for requests::Set {
                 .store
                 .set_inheritance(&caller.by(), &folder, parse_inheritance(value)?)?,
             "revoke" => {
-                let strict = choose(key, value, ["default", "strict"])?;
+                let strict = choose(key, value, REVOKE)?;
                 core.store.set_strict(&caller.by(), &folder, strict)?;
             }
-            "own-files" => protection.own_files_removable = choose(key, value, ["protected", "removable"])?,
-            "replace-by-unlink" => protection.replace_by_unlink = choose(key, value, ["off", "on"])?,
+            "own-files" => protection.own_files_removable = choose(key, value, OWN_FILES)?,
+            "replace-by-unlink" => protection.replace_by_unlink = choose(key, value, REPLACE)?,
             "scratch" => protection.scratch = parse_scratch(value)?,
             key => {
                 return Err(Refused::invalid(format!(
@@ -55,6 +61,30 @@ impl Run for requests::Set {
         }
         Ok(said)
     }
+}
+
+/// All properties, a line each, as they are set.
+fn settings(folder: &FolderRow) -> String {
+    let either = |second: bool, [one, other]: [&'static str; 2]| if second { other } else { one };
+    let protection = &folder.protection;
+    let inherit = match folder.inheritance {
+        Inheritance::Override => "override",
+        Inheritance::Widen => "widen",
+    };
+    let lines = [
+        ("inherit", inherit.to_owned()),
+        ("revoke", either(folder.strict, REVOKE).into()),
+        (
+            "own-files",
+            either(protection.own_files_removable, OWN_FILES).into(),
+        ),
+        (
+            "replace-by-unlink",
+            either(protection.replace_by_unlink, REPLACE).into(),
+        ),
+        ("scratch", protection.scratch.list()),
+    ];
+    lines.map(|(key, value)| format!("{key}={value}")).join("\n")
 }
 
 /// Tells whether the second of two words was said.

@@ -110,6 +110,8 @@ fn what_is_not_printable_reaches_no_terminal() {
         format!("set tests '{bad}'"),
         format!("set tests 'inherit={bad}'"),
         format!("set tests 'revoke={bad}'"),
+        format!("set tests 'own-files={bad}'"),
+        format!("set tests 'scratch={bad}'"),
         format!("delete '{bad}'"),
         format!("accept '{bad}'"),
         format!("explain tests --for '{bad}'"),

@@ -147,6 +147,51 @@ fn what_is_not_there_is_named_with_what_is() {
 }
 
 #[test]
+fn what_is_set_is_told_and_stays_over_a_restart() {
+    let Some(mut world) = World::new() else { return };
+    world.folder("tests");
+    let told = |world: &World| world.ok(OLGA, "set tests");
+    let before = told(&world);
+    for setting in [
+        "inherit=override",
+        "revoke=default",
+        "own-files=protected",
+        "replace-by-unlink=off",
+    ] {
+        assert!(before.lines().any(|line| line == setting), "{before}");
+    }
+    for setting in [
+        "own-files=removable",
+        "replace-by-unlink=on",
+        "scratch=*.part,~?",
+        "inherit=widen",
+    ] {
+        assert!(world.ok(OLGA, &format!("set tests {setting}")).contains(setting));
+    }
+    let set = told(&world);
+    assert_eq!(
+        set.trim(),
+        "inherit=widen\nrevoke=default\nown-files=removable\nreplace-by-unlink=on\nscratch=*.part,~?"
+    );
+    world.end(nix::sys::signal::Signal::SIGKILL);
+    world.start();
+    assert_eq!(told(&world), set);
+    for setting in [
+        "own-files=protected",
+        "replace-by-unlink=off",
+        "scratch=default",
+        "inherit=override",
+    ] {
+        world.ok(OLGA, &format!("set tests {setting}"));
+    }
+    assert_eq!(told(&world), before);
+    world.refused(OLGA, "set tests scratch=*");
+    assert_eq!(told(&world), before);
+    world.share("tests", BOB, "admin");
+    world.refused(BOB, "set tests own-files=removable");
+}
+
+#[test]
 fn paths_and_names_that_lead_elsewhere_are_refused() {
     let Some(world) = World::new() else { return };
     plant(&world.folder("tests"), &["dir/x"]);

@@ -17,11 +17,16 @@ struct Stage {
 
 impl Stage {
     fn new(entries: &[&str]) -> Option<Self> {
+        Self::under("full", entries)
+    }
+
+    /// Where both have a level.
+    fn under(level: &str, entries: &[&str]) -> Option<Self> {
         let world = World::new()?;
         let backing = world.folder("tests");
         plant(&backing, entries);
-        world.share("tests", BOB, "full");
-        world.share("tests", CARA, "full");
+        world.share("tests", BOB, level);
+        world.share("tests", CARA, level);
         let hand = |user, at| (user, at, Hand::new(user));
         let hands = [
             hand(BOB, world.mount(BOB).join("tests")),
@@ -86,9 +91,9 @@ def found(path):
 "#;
 
 /// Two users write a database through two mounts at once.
-fn database(mode: &str) {
+fn database(mode: &str, level: &str) {
     const ROUNDS: usize = 80;
-    let Some(mut stage) = Stage::new(&["room/"]) else {
+    let Some(mut stage) = Stage::under(level, &["room/"]) else {
         return;
     };
     if mode == "wal" && !stage.passes_through() {
@@ -110,12 +115,22 @@ fn database(mode: &str) {
 
 #[test]
 fn a_database_with_a_rollback_journal_is_whole_after_two_mounts_wrote_it_at_once() {
-    database("delete");
+    database("delete", "full");
+}
+
+#[test]
+fn a_database_with_a_rollback_journal_is_whole_after_two_editors_wrote_it_at_once() {
+    database("delete", "edit");
+}
+
+#[test]
+fn a_database_with_a_log_is_whole_after_two_editors_wrote_it_at_once() {
+    database("wal", "edit");
 }
 
 #[test]
 fn a_database_with_a_log_is_whole_after_two_mounts_wrote_it_at_once() {
-    database("wal");
+    database("wal", "full");
 }
 
 const COUNTER: &str = r#"

@@ -191,7 +191,7 @@ fn programs_that_copy_attributes_do_not_stumble() {
         };
         let (ok, said) = dump(&format!("{at}/file"));
         assert!(
-            ok && said.contains("user.note") && !said.contains("lendfs."),
+            ok && said.contains("user.note") && !said.contains("user.lendfs."),
             "{said}"
         );
         for line in [

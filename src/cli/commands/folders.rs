@@ -111,10 +111,15 @@ impl Transfer {
 pub(in crate::cli) struct Set {
     /// Which
     folder: OsString,
-    /// inherit=override|widen, or revoke=strict|default: strict ends even what a program has mapped when a right is
-    /// taken back, and is slower
-    #[arg(value_name = "KEY=VALUE")]
-    assignment: String,
+    /// What to set; without it, all is told
+    ///
+    /// inherit=override|widen: how deeper rules meet what they inherit.
+    /// revoke=default|strict: strict ends even what a program has mapped when a right is taken back, and is slower.
+    /// own-files=protected|removable: whether those who may edit may delete what they made themselves.
+    /// replace-by-unlink=off|on: whether their programs may unlink a file that they make anew at once (git, tar, install).
+    /// scratch=PATTERN,..|default: under which names programs keep what they remove again.
+    #[arg(value_name = "KEY=VALUE", verbatim_doc_comment)]
+    assignment: Option<String>,
 }
 
 impl Set {

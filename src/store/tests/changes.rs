@@ -1,6 +1,7 @@
 //! Each change is one transaction together with its audit line.
 
 use super::*;
+use crate::policy::Protection;
 
 type Change = fn(&mut Fixture) -> Result<()>;
 
@@ -95,6 +96,17 @@ const CHANGES: &[(&str, Change)] = &[
     ("set", |fixture| {
         let folder = tests(fixture);
         fixture.store.set_strict(&By::daemon(), &folder, true)
+    }),
+    ("set", |fixture| {
+        let folder = tests(fixture);
+        let what = serde_json::json!({ "own-files": "removable" });
+        let protection = Protection {
+            own_files_removable: true,
+            ..Protection::default()
+        };
+        fixture
+            .store
+            .set_protection(&By::daemon(), &folder, &protection, what)
     }),
     ("kill", |fixture| {
         let folder = tests(fixture);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{AccountKind, PlaceChange, Snapshot};
+use crate::policy::{AccountKind, PlaceChange, Protection, Snapshot};
 
 const PATHS: [&str; 5] = ["", "A", "A/B", "A/B/c", "D"];
 const LEVELS: [&str; 4] = ["invisible", "view", "edit", "online-edit"];
@@ -155,8 +155,17 @@ impl Model {
             Change::Strict { folder: number } => {
                 let folder = folder(number)?;
                 self.fixture.store.set_strict(&by, &folder, !folder.strict)?;
-                let again = self.fixture.store.folder(folder.id)?;
-                assert_eq!(again.map(|again| again.strict), Some(!folder.strict));
+                let protection = Protection {
+                    own_files_removable: !folder.strict,
+                    replace_by_unlink: folder.strict,
+                    ..folder.protection.clone()
+                };
+                let what = serde_json::Value::Null;
+                self.fixture
+                    .store
+                    .set_protection(&by, &folder, &protection, what)?;
+                let again = self.fixture.store.folder(folder.id)?.unwrap();
+                assert_eq!((again.strict, again.protection), (!folder.strict, protection));
                 folder.id
             }
             Change::Set {
