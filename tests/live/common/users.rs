@@ -104,7 +104,10 @@ impl Drop for Users {
             let _ = run("userdel", &[user.name]);
             let _ = run("groupdel", &[user.name]);
         }
-        let _ = run("groupdel", &[STAFF]);
+        // Whoever still has a process stays, and whoever stays is a member.
+        if !ALL.iter().any(|user| known(user.name, "passwd")) {
+            let _ = run("groupdel", &[STAFF]);
+        }
     }
 }
 
