@@ -172,6 +172,11 @@ fn one_call(user: User, at: &Path, stage: &Stage, random: &mut Random) -> (&'sta
     let rename = |flags| word(renameat2(AT_FDCWD, &path, AT_FDCWD, &other, flags));
     let above = path.parent().unwrap();
     let (call, answer) = match random.below(10) {
+        // A new file might be saved in place of an original.
+        0..=1 if kept => (
+            "write",
+            word(std::fs::File::options().write(true).truncate(true).open(&path)),
+        ),
         0..=1 => ("write", word(std::fs::write(&path, "content"))),
         2 => ("mkdir", word(std::fs::create_dir(&path))),
         3 => ("unlink", word(std::fs::remove_file(&path))),
