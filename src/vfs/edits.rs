@@ -11,12 +11,12 @@ use parking_lot::{Mutex, MutexGuard};
 use super::error::Result;
 use super::filesystem::{Caller, FileSystem, Seen};
 use super::locate::Probe;
-use super::node::{Object, Opened};
+use super::node::{Object, Opened, Position};
 use super::paths::path_below;
 use super::processes;
 use crate::backing::{self, FileKind, Name};
 use crate::policy::{
-    Exemption, FolderId, Inode, Ledger, Process, Renamed, Right, ScratchMark, Spot, Verdict,
+    Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, ScratchMark, Spot, Verdict,
 };
 
 /// The extended attribute that marks what was made under a scratch name.
@@ -76,8 +76,11 @@ pub(super) enum Going {
 /// How an entry is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Making {
-    /// A new regular file.
-    File,
+    /// A new regular file; not `exclusively` if it would have been opened had it been there.
+    File {
+        /// O_EXCL
+        exclusively: bool,
+    },
     Symlink,
     /// A further name of a file.
     Link,
@@ -176,6 +179,11 @@ impl FileSystem {
             Ok(process.is_some_and(by_process) || self.is_scratch(at)?)
         };
         let made = transient(from)?;
+        let own = |process| {
+            let found = from.spot_and_inode();
+            found.is_some_and(|(spot, inode)| self.edits.ledger().is_own(&spot, inode, process))
+        };
+        let new = made || process.is_some_and(own);
         let file = from.kind() != Some(FileKind::Directory);
         let same_kind = from.kind() == to.kind();
         let replaceable = matches!(from.kind(), Some(FileKind::Regular | FileKind::Symlink));
@@ -184,7 +192,7 @@ impl FileSystem {
             entry: made || file && self.is_own(from)?,
             target: occupied
                 && (transient(to)? || to.kind() != Some(FileKind::Directory) && self.is_own(to)?),
-            saves: made && same_kind && replaceable && one_name,
+            saves: new && same_kind && replaceable && one_name,
             line_at_old_name,
             line_at_new_name,
         })
@@ -271,13 +279,17 @@ impl FileSystem {
             return;
         };
         let scratch = &at.parent.folder.policy.protection.scratch;
-        if matches!(making, Making::File | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
+        if matches!(making, Making::File { .. } | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
             self.set_scratch_mark(at);
         }
         let Some(process) = self.process(caller) else {
             return;
         };
-        let new_file = making == Making::File;
+        let new_file = matches!(making, Making::File { .. });
+        let how = Made {
+            exclusively: making != Making::File { exclusively: false } || self.is_in_own(at.parent, process),
+            new_file,
+        };
         if new_file {
             self.keep_maker_of_aside(at, &spot, process);
         }
@@ -285,7 +297,21 @@ impl FileSystem {
         if ledger.is_due() {
             ledger.forget_ended(processes::runs);
         }
-        ledger.made(&spot, inode, process, new_file);
+        ledger.made(&spot, inode, process, how);
+    }
+
+    /// Tells whether a process made a directory to put something into that it will remove again (mkdtemp).
+    fn is_in_own(&self, directory: &Seen, process: Process) -> bool {
+        let Position::Under { parent, name } = directory.node.position() else {
+            return false;
+        };
+        let folder = directory.node.folder;
+        let spot = inode(folder, &parent.object).map(|above| Spot {
+            directory: above,
+            name: Name::from(&name).as_bytes().into(),
+        });
+        let found = spot.zip(inode(folder, &directory.node.object));
+        found.is_some_and(|(spot, inode)| self.edits.ledger().is_transient(&spot, inode, process))
     }
 
     /// What takes the name of what stepped aside was made by who made that.

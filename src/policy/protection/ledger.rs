@@ -39,6 +39,16 @@ pub struct Spot {
     pub name: Box<[u8]>,
 }
 
+/// How something was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Made {
+    /// To be removed again: so that it could not have been there before (O_EXCL, mkdir, symlink, link, mknod), or in a
+    /// directory of the process's own. What is made otherwise is a document for all that is known.
+    pub exclusively: bool,
+    /// A new regular file, and no further name of one.
+    pub new_file: bool,
+}
+
 /// What was renamed.
 #[derive(Clone, Debug)]
 pub struct Renamed {
@@ -54,11 +64,12 @@ pub struct Renamed {
     pub replaced: bool,
 }
 
+/// What a process made.
 #[derive(Clone, Copy, Debug)]
-struct Transient {
+struct Own {
     inode: Inode,
     by: Process,
-    new_file: bool,
+    how: Made,
     turn: u64,
 }
 
@@ -87,7 +98,7 @@ struct Gone {
 /// See the module's doc.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    transient: HashMap<Spot, Transient>,
+    own: HashMap<Spot, Own>,
     aside: HashMap<Spot, Aside>,
     /// Where what left a name is now.
     left: HashMap<Spot, Spot>,
@@ -107,25 +118,29 @@ const MOST_GONE: usize = 4096;
 const LEAST_DUE: usize = 64;
 
 impl Ledger {
-    /// A process made an entry at a free name: a `new_file`, if it is a regular one and no further name of another.
-    pub fn made(&mut self, spot: &Spot, inode: Inode, by: Process, new_file: bool) {
+    /// A process made an entry at a free name.
+    pub fn made(&mut self, spot: &Spot, inode: Inode, by: Process, how: Made) {
         self.forget(spot);
         let turn = self.next_turn(spot);
-        let transient = Transient {
-            inode,
-            by,
-            new_file,
-            turn,
-        };
-        self.transient.insert(spot.clone(), transient);
-        self.came_anew(spot, inode, by, new_file);
+        let own = Own { inode, by, how, turn };
+        self.own.insert(spot.clone(), own);
+        self.came_anew(spot, inode, by, how.new_file);
     }
 
-    /// Tells whether a process made this very entry, under this name or another.
+    /// Tells whether a process made this very entry exclusively, under this name or another: then it may go.
     pub fn is_transient(&self, spot: &Spot, inode: Inode, by: Process) -> bool {
-        self.transient
-            .get(spot)
-            .is_some_and(|entry| entry.inode == inode && entry.by == by)
+        self.own_of(spot, inode, by)
+            .is_some_and(|own| own.how.exclusively)
+    }
+
+    /// Tells whether a process made this very entry in whatever way: then it may take another's place.
+    pub fn is_own(&self, spot: &Spot, inode: Inode, by: Process) -> bool {
+        self.own_of(spot, inode, by).is_some()
+    }
+
+    fn own_of(&self, spot: &Spot, inode: Inode, by: Process) -> Option<Own> {
+        let own = self.own.get(spot).copied();
+        own.filter(|own| own.inode == inode && own.by == by)
     }
 
     /// The name that an entry left when this process stepped aside with it, and what it has made there since.
@@ -151,7 +166,7 @@ impl Ledger {
     pub fn removed(&mut self, spot: &Spot) {
         if let Some(aside) = self.aside.get(spot).filter(|aside| aside.anew.is_some()) {
             let left = aside.left.clone();
-            self.forget_transient(&left);
+            self.forget_own(&left);
         }
         if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
             aside.anew = None;
@@ -171,12 +186,7 @@ impl Ledger {
         if from == to {
             return;
         }
-        let transient = by.and_then(|by| {
-            let entry = self.transient.get(from);
-            entry
-                .copied()
-                .filter(|entry| entry.inode == *inode && entry.by == by)
-        });
+        let own = by.and_then(|by| self.own_of(from, *inode, by));
         let aside = self.aside.get(from).filter(|aside| aside.inode == *inode);
         let aside = aside.map(|aside| aside.left.clone());
         // What had come anew to a name is there no more.
@@ -188,22 +198,21 @@ impl Ledger {
         self.forget(from);
         self.forget(to);
         let Some(by) = by else { return };
-        match transient {
-            // A name that held something is protected again, whoever owns what holds it now.
-            Some(entry) => {
-                if !replaced {
-                    let turn = self.next_turn(to);
-                    self.transient.insert(to.clone(), Transient { turn, ..entry });
-                }
-                self.came_anew(to, *inode, by, entry.new_file);
-            }
-            None if *regular && !replaced && from.directory == to.directory => match aside {
+        // A name that held something is protected again, whoever owns what holds it now; nor is it what left the name
+        // before that has come back then.
+        if let Some(own) = own.filter(|_| !replaced) {
+            let turn = self.next_turn(to);
+            self.own.insert(to.clone(), Own { turn, ..own });
+            self.came_anew(to, *inode, by, own.how.new_file);
+        }
+        let protected = own.is_none_or(|own| !own.how.exclusively);
+        if protected && *regular && !replaced && from.directory == to.directory {
+            match aside {
                 None => self.step_aside(from, to, *inode, by, false),
                 // It is back, and no name of its own was left.
                 Some(left) if left == *to => {}
                 Some(left) => self.step_aside(&left, to, *inode, by, true),
-            },
-            None => {}
+            }
         }
     }
 
@@ -266,7 +275,7 @@ impl Ledger {
         let mut known: HashMap<Process, bool> = HashMap::new();
         let mut ended = Vec::new();
         for spot in self.turns.values() {
-            let by = self.transient.get(spot).map(|entry| entry.by);
+            let by = self.own.get(spot).map(|entry| entry.by);
             let Some(by) = by.or_else(|| self.aside.get(spot).map(|aside| aside.by)) else {
                 continue;
             };
@@ -316,7 +325,7 @@ impl Ledger {
 
     /// Forgets what is known of the entry that has a name.
     fn forget(&mut self, spot: &Spot) {
-        self.forget_transient(spot);
+        self.forget_own(spot);
         if let Some(aside) = self.aside.remove(spot) {
             self.turns.remove(&aside.turn);
             if self.left.get(&aside.left) == Some(spot) {
@@ -325,8 +334,8 @@ impl Ledger {
         }
     }
 
-    fn forget_transient(&mut self, spot: &Spot) {
-        if let Some(entry) = self.transient.remove(spot) {
+    fn forget_own(&mut self, spot: &Spot) {
+        if let Some(entry) = self.own.remove(spot) {
             self.turns.remove(&entry.turn);
         }
     }

@@ -16,6 +16,13 @@ const DEFAULT: &[&str] = &[
     "*-shm",
     // git, which keeps a pack so while it is fetched, and lets another process end that
     "pack-*.keep",
+    // git as well, for what goes on from one command to the next
+    "MERGE_*",
+    "AUTO_MERGE",
+    "SQUASH_MSG",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
 ];
 /// A folder may name so many.
 const MOST: usize = 64;
@@ -169,6 +176,7 @@ mod tests {
             "db-wal",
             "db-shm",
             "pack-994d417b.keep",
+            "MERGE_HEAD",
         ] {
             assert!(names.match_name(scratch.as_bytes()), "{scratch}");
         }

@@ -29,6 +29,7 @@ impl FileSystem {
         self.with_view(|view| {
             let parent = self.parent(view, parent)?;
             let how = libc::O_EXCL | libc::O_RDWR | flags & (libc::O_SYNC | libc::O_DSYNC);
+            let exclusively = flags & libc::O_EXCL != 0;
             let mode = self.shown_bits(&parent, mode);
             if let Some(gone) = self.gone_for(caller, &parent, &name)? {
                 let gone = At {
@@ -52,7 +53,7 @@ impl FileSystem {
                     Ok(backing::create(directory, &name, how, mode)?)
                 })
                 .map_err(|error| taken(error, &mut look, flags & libc::O_EXCL == 0))?;
-            let made = Some((caller, Making::File));
+            let made = Some((caller, Making::File { exclusively }));
             self.open_made(view, &parent, &name, fd, flags, passthrough, made)
         })
     }
@@ -152,7 +153,7 @@ impl FileSystem {
                 .map_err(|error| taken(error, &mut look, false))?;
             let probe = self.probe(&parent, name)?;
             let making = match kind {
-                FileKind::Regular => Making::File,
+                FileKind::Regular => Making::File { exclusively: true },
                 FileKind::Symlink => Making::Symlink,
                 _ => Making::Other,
             };

@@ -6,9 +6,18 @@ use super::*;
 
 const P: Process = Process { id: 7, started: 1 };
 const Q: Process = Process { id: 8, started: 1 };
-/// What was made.
-const FILE: bool = true;
-const LINK: bool = false;
+const EXCLUSIVE: Made = Made {
+    exclusively: true,
+    new_file: true,
+};
+const PLAIN: Made = Made {
+    exclusively: false,
+    new_file: true,
+};
+const LINK: Made = Made {
+    exclusively: true,
+    new_file: false,
+};
 
 fn inode(number: u64) -> Inode {
     Inode {
@@ -42,9 +51,9 @@ fn anew(ledger: &Ledger, name: &str, number: u64, by: Process) -> Option<(String
 }
 
 #[test]
-fn what_a_process_made_is_its_own_and_nobody_else_s() {
+fn what_a_process_made_exclusively_is_its_own_and_nobody_else_s() {
     let mut ledger = Ledger::default();
-    ledger.made(&at("t"), inode(2), P, FILE);
+    ledger.made(&at("t"), inode(2), P, EXCLUSIVE);
     assert!(ledger.is_transient(&at("t"), inode(2), P));
     assert!(!ledger.is_transient(&at("t"), inode(2), Q));
     assert!(
@@ -62,12 +71,36 @@ fn what_a_process_made_is_its_own_and_nobody_else_s() {
         !ledger.is_transient(&at("t"), reborn, P),
         "the inode's number was used again"
     );
+    ledger.made(&at("plain"), inode(4), P, PLAIN);
+    assert!(!ledger.is_transient(&at("plain"), inode(4), P));
+    assert!(
+        ledger.is_own(&at("plain"), inode(4), P),
+        "it may take another's place"
+    );
+    assert!(!ledger.is_own(&at("plain"), inode(4), Q));
+    rename(&mut ledger, ("plain", "doc"), 4, true, P);
+    assert!(
+        !ledger.is_own(&at("doc"), inode(4), P),
+        "the name is protected as it was"
+    );
+}
+
+#[test]
+fn who_made_a_document_steps_aside_with_it_like_others() {
+    let mut ledger = Ledger::default();
+    ledger.made(&at("doc"), inode(2), P, PLAIN);
+    rename(&mut ledger, ("doc", "doc~"), 2, false, P);
+    assert!(!ledger.is_transient(&at("doc~"), inode(2), P));
+    ledger.made(&at("doc"), inode(3), P, PLAIN);
+    assert_eq!(anew(&ledger, "doc~", 2, P), Some(("doc".into(), 3)));
+    ledger.removed(&at("doc~"));
+    assert!(!ledger.is_own(&at("doc"), inode(3), P));
 }
 
 #[test]
 fn what_is_transient_stays_so_under_a_free_name_and_is_protected_in_place_of_another() {
     let mut ledger = Ledger::default();
-    ledger.made(&at("t"), inode(2), P, FILE);
+    ledger.made(&at("t"), inode(2), P, EXCLUSIVE);
     rename(&mut ledger, ("t", "free"), 2, false, P);
     assert!(ledger.is_transient(&at("free"), inode(2), P));
     assert!(!ledger.is_transient(&at("t"), inode(2), P));
@@ -79,7 +112,7 @@ fn what_is_transient_stays_so_under_a_free_name_and_is_protected_in_place_of_ano
 #[test]
 fn what_another_process_renames_is_transient_no_more() {
     let mut ledger = Ledger::default();
-    ledger.made(&at("t"), inode(2), P, FILE);
+    ledger.made(&at("t"), inode(2), P, EXCLUSIVE);
     rename(&mut ledger, ("t", "u"), 2, false, Q);
     rename(&mut ledger, ("u", "t"), 2, false, Q);
     assert!(!ledger.is_transient(&at("t"), inode(2), P));
@@ -91,7 +124,7 @@ fn who_steps_aside_and_comes_back_may_clear_what_stepped_aside() {
     let mut ledger = Ledger::default();
     rename(&mut ledger, ("doc", "doc~"), 2, false, P);
     assert_eq!(anew(&ledger, "doc~", 2, P), None, "nothing is there yet");
-    ledger.made(&at("doc"), inode(3), P, FILE);
+    ledger.made(&at("doc"), inode(3), P, PLAIN);
     assert_eq!(anew(&ledger, "doc~", 2, P), Some(("doc".into(), 3)));
     assert_eq!(anew(&ledger, "doc~", 2, Q), None);
     assert_eq!(anew(&ledger, "doc~", 9, P), None);
@@ -103,7 +136,7 @@ fn who_steps_aside_and_comes_back_may_clear_what_stepped_aside() {
 fn what_came_back_is_protected_when_what_stepped_aside_is_gone() {
     let mut ledger = Ledger::default();
     rename(&mut ledger, ("doc", "doc~"), 2, false, P);
-    ledger.made(&at("doc"), inode(3), P, FILE);
+    ledger.made(&at("doc"), inode(3), P, EXCLUSIVE);
     assert!(
         ledger.is_transient(&at("doc"), inode(3), P),
         "it may be taken back until then"
@@ -115,7 +148,7 @@ fn what_came_back_is_protected_when_what_stepped_aside_is_gone() {
 #[test]
 fn a_transient_file_that_is_renamed_to_the_name_has_come_back_as_well() {
     let mut ledger = Ledger::default();
-    ledger.made(&at("t"), inode(3), P, FILE);
+    ledger.made(&at("t"), inode(3), P, EXCLUSIVE);
     rename(&mut ledger, ("doc", "doc~"), 2, false, P);
     rename(&mut ledger, ("t", "doc"), 3, false, P);
     assert_eq!(anew(&ledger, "doc~", 2, P), Some(("doc".into(), 3)));
@@ -131,17 +164,17 @@ fn nothing_else_has_come_back() {
             rename(ledger, ("other", "doc"), 4, false, P)
         }),
         ("another process's file", |ledger| {
-            ledger.made(&at("doc"), inode(3), Q, FILE)
+            ledger.made(&at("doc"), inode(3), Q, EXCLUSIVE)
         }),
         ("another name of a file", |ledger| {
             ledger.made(&at("doc"), inode(4), P, LINK)
         }),
         ("what was there and went again", |ledger| {
-            ledger.made(&at("doc"), inode(3), P, FILE);
+            ledger.made(&at("doc"), inode(3), P, EXCLUSIVE);
             ledger.removed(&at("doc"));
         }),
         ("what was there and moved on", |ledger| {
-            ledger.made(&at("doc"), inode(3), P, FILE);
+            ledger.made(&at("doc"), inode(3), P, EXCLUSIVE);
             rename(ledger, ("doc", "elsewhere"), 3, false, P);
         }),
         ("a name of a file, renamed", |ledger| {
@@ -162,16 +195,16 @@ fn a_second_step_aside_does_not_count() {
     let mut ledger = Ledger::default();
     rename(&mut ledger, ("doc", "a"), 2, false, P);
     rename(&mut ledger, ("a", "b"), 2, false, P);
-    ledger.made(&at("a"), inode(3), P, FILE);
-    ledger.made(&at("doc"), inode(4), P, FILE);
+    ledger.made(&at("a"), inode(3), P, EXCLUSIVE);
+    ledger.made(&at("doc"), inode(4), P, EXCLUSIVE);
     assert_eq!(anew(&ledger, "b", 2, P), None);
     rename(&mut ledger, ("b", "doc"), 2, false, P);
-    ledger.made(&at("b"), inode(5), P, FILE);
+    ledger.made(&at("b"), inode(5), P, EXCLUSIVE);
     assert_eq!(anew(&ledger, "doc", 2, P), None, "it is back");
     let mut ledger = Ledger::default();
     rename(&mut ledger, ("doc", "doc~"), 2, false, P);
     rename(&mut ledger, ("doc~", "doc"), 2, false, P);
-    ledger.made(&at("doc~"), inode(3), P, FILE);
+    ledger.made(&at("doc~"), inode(3), P, EXCLUSIVE);
     assert_eq!(
         anew(&ledger, "doc", 2, P),
         None,
@@ -203,20 +236,20 @@ fn much_is_forgotten_the_oldest_first_and_nothing_is_kept_of_it() {
     let name = |number: u64| at(&format!("t{number}"));
     let last = 2 * MOST as u64;
     for number in 0..last {
-        ledger.made(&name(number), inode(number), P, FILE);
+        ledger.made(&name(number), inode(number), P, EXCLUSIVE);
     }
     assert!(!ledger.is_transient(&name(0), inode(0), P));
     assert!(ledger.is_transient(&name(last - 1), inode(last - 1), P));
-    assert_eq!((ledger.transient.len(), ledger.turns.len()), (MOST, MOST));
+    assert_eq!((ledger.own.len(), ledger.turns.len()), (MOST, MOST));
     assert!(ledger.is_due());
     ledger.forget_ended(|_| false);
-    assert!(ledger.is_empty() && ledger.transient.is_empty() && !ledger.is_due());
+    assert!(ledger.is_empty() && ledger.own.is_empty() && !ledger.is_due());
 }
 
 /// A call on a directory of a few names, by one of two processes.
 #[derive(Clone, Debug)]
 enum Call {
-    Make(usize),
+    Make(usize, bool),
     Link(usize, usize),
     Rename(usize, usize),
     Unlink(usize),
@@ -226,7 +259,7 @@ enum Call {
 fn calls() -> impl Strategy<Value = Vec<(bool, Call)>> {
     let name = || 0..4_usize;
     let call = prop_oneof![
-        3 => name().prop_map(Call::Make),
+        3 => (name(), any::<bool>()).prop_map(|(at, exclusive)| Call::Make(at, exclusive)),
         1 => (name(), name()).prop_map(|(from, to)| Call::Link(from, to)),
         5 => (name(), name()).prop_map(|(from, to)| Call::Rename(from, to)),
         4 => name().prop_map(Call::Unlink),
@@ -253,16 +286,25 @@ impl Directory {
         self.names.values().filter(|other| **other == inode).count()
     }
 
+    fn is_own(&self, name: usize, by: Process) -> bool {
+        let bearer = self.names.get(&name);
+        bearer.is_some_and(|&bearer| self.ledger.is_own(&Self::spot(name), inode(bearer), by))
+    }
+
     fn is_transient(&self, name: usize, by: Process) -> bool {
         let bearer = self.names.get(&name);
         bearer.is_some_and(|&bearer| self.ledger.is_transient(&Self::spot(name), inode(bearer), by))
     }
 
-    fn make(&mut self, name: usize, by: Process) {
+    fn make(&mut self, name: usize, exclusively: bool, by: Process) {
         if !self.names.contains_key(&name) {
             self.made += 1;
             self.names.insert(name, self.made);
-            self.ledger.made(&Self::spot(name), inode(self.made), by, FILE);
+            let how = Made {
+                exclusively,
+                new_file: true,
+            };
+            self.ledger.made(&Self::spot(name), inode(self.made), by, how);
         }
     }
 
@@ -282,9 +324,8 @@ impl Directory {
         if target == Some(bearer) {
             return false;
         }
-        let transient = self.is_transient(from, by);
-        let saves = transient && self.links(bearer) == 1;
-        if target.is_some() && !saves && !(transient && self.is_transient(to, by)) {
+        let saves = self.is_own(from, by) && self.links(bearer) == 1;
+        if target.is_some() && !saves && !self.is_transient(to, by) {
             return false;
         }
         self.names.remove(&from);
@@ -338,8 +379,8 @@ proptest! {
         for (first, call) in calls {
             let by = if first { P } else { Q };
             let moved = match call {
-                Call::Make(name) => {
-                    directory.make(name, by);
+                Call::Make(name, exclusively) => {
+                    directory.make(name, exclusively, by);
                     None
                 }
                 Call::Link(from, to) => {
