@@ -138,9 +138,9 @@ impl ThreadHandle {
     }
 }
 
-/// A process.
+/// A process and its program.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Process {
+pub struct Program {
     /// Its number (the thread group's).
     pub id: u32,
     /// The name of its program (`comm`).
@@ -148,7 +148,7 @@ pub struct Process {
 }
 
 /// The process that a thread belongs to, if it is there and visible (`proc_pid_status(5)`, `proc_pid_comm(5)`).
-pub fn process_of(thread: u32) -> Option<Process> {
+pub fn process_of(thread: u32) -> Option<Program> {
     if thread == 0 {
         return None;
     }
@@ -161,7 +161,7 @@ pub fn process_of(thread: u32) -> Option<Process> {
     if name.last() == Some(&b'\n') {
         name.pop();
     }
-    Some(Process { id, name })
+    Some(Program { id, name })
 }
 
 /// How busy the processors are.

@@ -3,6 +3,7 @@
 //!
 //! Nobody is asked who he is where the level does not protect the entry, and nothing is kept of what such programs do.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::locate::Probe;
 use super::node::{Object, Opened, Position};
 use super::paths::path_below;
 use super::processes;
-use crate::backing::{self, FileKind, Name};
+use crate::backing::{self, FileKind, Name, Program};
 use crate::policy::{
     Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, ScratchMark, Spot, Verdict,
 };
@@ -28,6 +29,8 @@ pub(super) struct Edits {
     ledger: Mutex<Ledger>,
     /// Whether the ledger knows of anything that is gone for somebody: then lookups have to ask it.
     knows_of_gone: AtomicBool,
+    /// The programs for which something is gone.
+    pub(super) programs: Mutex<HashMap<Process, Program>>,
     started: Instant,
 }
 
@@ -36,6 +39,7 @@ impl Default for Edits {
         Self {
             ledger: Mutex::default(),
             knows_of_gone: AtomicBool::new(false),
+            programs: Mutex::default(),
             started: Instant::now(),
         }
     }
@@ -69,6 +73,8 @@ pub(super) enum Going {
     AsJudged,
     /// For good, although the level protects it.
     Exempt,
+    /// Likewise: the process that asks stepped aside with it, and has made its name anew.
+    CameBack(Process),
     /// For the process that asks, until that has made it anew.
     UntilMadeAnew(Process),
 }
@@ -151,8 +157,10 @@ impl FileSystem {
         let Some(process) = self.process(caller) else {
             return Ok(Going::AsJudged);
         };
-        if self.is_transient(at, process) || self.has_come_back(at, process)? {
+        if self.is_transient(at, process) {
             Ok(Going::Exempt)
+        } else if self.anew(at, process)?.is_some() {
+            Ok(Going::CameBack(process))
         } else if self.may_be_made_anew(at, process)? {
             Ok(Going::UntilMadeAnew(process))
         } else {
@@ -211,11 +219,11 @@ impl FileSystem {
             })
     }
 
-    /// Tells whether what stepped aside to a name may go: the process has made anew what it took away, and that is
-    /// still there.
-    fn has_come_back(&self, at: At<'_>, process: Process) -> Result<bool> {
+    /// What a process has made anew at the name that it stepped aside from with an entry, if that is still there: then
+    /// what stepped aside may go.
+    fn anew(&self, at: At<'_>, process: Process) -> Result<Option<(Name, Probe)>> {
         let Some((spot, inode)) = at.spot_and_inode() else {
-            return Ok(false);
+            return Ok(None);
         };
         let left = {
             let ledger = self.edits.ledger();
@@ -223,14 +231,33 @@ impl FileSystem {
             left.and_then(|(name, anew)| Some((Name::new(name).ok()?, anew)))
         };
         let Some((name, anew)) = left else {
-            return Ok(false);
+            return Ok(None);
         };
         let probe = self.probe(at.parent, &name)?;
         let folder = at.parent.node.folder;
-        Ok(probe.there.as_ref().is_some_and(|there| {
+        let there = probe.there.as_ref().is_some_and(|there| {
             let new_file = there.stat.kind == FileKind::Regular && there.stat.nlink == 1;
             new_file && super::edits::inode(folder, &there.object) == Some(anew)
-        }))
+        });
+        Ok(there.then_some((name, probe)))
+    }
+
+    /// Lets what was made anew be in all what stepped aside was: made by who made that, and not to be removed. To be
+    /// called before that goes.
+    ///
+    /// # Errors
+    /// Those of the marks.
+    pub(super) fn hand_over(&self, aside: At<'_>, process: Process) -> Result<()> {
+        let Some((name, probe)) = self.anew(aside, process)? else {
+            return Ok(());
+        };
+        let anew = At {
+            name: &name,
+            probe: &probe,
+            ..aside
+        };
+        self.keep_maker(aside, anew)?;
+        self.remove_scratch_mark(anew)
     }
 
     /// Tells whether an entry was made under a scratch name by the subject and still bears it.
@@ -279,25 +306,32 @@ impl FileSystem {
             return;
         };
         let scratch = &at.parent.folder.policy.protection.scratch;
-        if matches!(making, Making::File { .. } | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
-            self.set_scratch_mark(at);
+        if scratch.match_name(at.name.as_bytes()) {
+            match making {
+                Making::File { .. } | Making::Symlink => self.set_scratch_mark(at),
+                // It may have been made under this name, and the name have gone.
+                Making::Link => self.lose_scratch_mark(at),
+                Making::Other => {}
+            }
         }
         let Some(process) = self.process(caller) else {
             return;
         };
-        let new_file = matches!(making, Making::File { .. });
         let how = Made {
             exclusively: making != Making::File { exclusively: false } || self.is_in_own(at.parent, process),
-            new_file,
+            new_file: matches!(making, Making::File { .. }),
         };
-        if new_file {
-            self.keep_maker_of_aside(at, &spot, process);
+        if self.edits.ledger().is_due() {
+            self.forget_ended();
         }
-        let mut ledger = self.edits.ledger();
-        if ledger.is_due() {
-            ledger.forget_ended(processes::runs);
-        }
-        ledger.made(&spot, inode, process, how);
+        self.edits.ledger().made(&spot, inode, process, how);
+    }
+
+    /// Forgets what processes that have ended made. Nobody waits meanwhile.
+    fn forget_ended(&self) {
+        let known = self.edits.ledger().processes();
+        let ended = processes::ended(known);
+        self.edits.ledger().forget_ended(&ended);
     }
 
     /// Tells whether a process made a directory to put something into that it will remove again (mkdtemp).
@@ -312,27 +346,6 @@ impl FileSystem {
         });
         let found = spot.zip(inode(folder, &directory.node.object));
         found.is_some_and(|(spot, inode)| self.edits.ledger().is_transient(&spot, inode, process))
-    }
-
-    /// What takes the name of what stepped aside was made by who made that.
-    fn keep_maker_of_aside(&self, at: At<'_>, spot: &Spot, process: Process) {
-        let aside = self
-            .edits
-            .ledger()
-            .stepped_to(spot, process)
-            .and_then(|name| Name::new(name).ok());
-        let Some(name) = aside else { return };
-        let kept = self.probe(at.parent, &name).and_then(|probe| {
-            let aside = At {
-                parent: at.parent,
-                name: &name,
-                probe: &probe,
-            };
-            self.keep_maker(aside, at)
-        });
-        if let Err(error) = kept {
-            tracing::warn!(%error, name = ?at.name, "who made a file is not kept");
-        }
     }
 
     fn set_scratch_mark(&self, at: At<'_>) {
@@ -355,36 +368,31 @@ impl FileSystem {
 
     /// Notes that an entry was removed.
     pub(super) fn note_removed(&self, at: At<'_>) {
+        if self.edits.ledger().is_empty() {
+            return;
+        }
         if let Some(spot) = spot(at.parent, at.name) {
-            let mut ledger = self.edits.ledger();
-            if !ledger.is_empty() {
-                ledger.removed(&spot);
-            }
+            self.edits.ledger().removed(&spot);
         }
     }
 
     /// Notes that an entry was renamed.
     pub(super) fn note_renamed(&self, caller: Caller, from: At<'_>, to: At<'_>) {
+        let protected = protects(from.probe.verdict);
+        if !protected && self.edits.ledger().is_empty() {
+            return;
+        }
         let Some((old, inode)) = from.spot_and_inode() else {
             return;
         };
         let Some(new) = spot(to.parent, to.name) else {
             return;
         };
-        let protected = protects(from.probe.verdict);
-        if !protected && self.edits.ledger().is_empty() {
-            return;
-        }
-        if protected
-            && from
-                .parent
-                .folder
-                .policy
-                .protection
-                .scratch
-                .match_name(from.name.as_bytes())
-        {
-            self.remove_scratch_mark(from, to);
+        let scratch = &from.parent.folder.policy.protection.scratch;
+        // To a scratch name may come what was made under it, by another name that it has got since.
+        if protected && [from, to].iter().any(|at| scratch.match_name(at.name.as_bytes())) {
+            let probe = from.probe;
+            self.lose_scratch_mark(At { probe, ..to });
         }
         let process = self.process(caller);
         let renamed = Renamed {
@@ -400,19 +408,18 @@ impl FileSystem {
         self.edits.note_gone(&ledger);
     }
 
-    fn remove_scratch_mark(&self, from: At<'_>, to: At<'_>) {
-        let moved = At {
-            probe: from.probe,
-            ..to
-        };
-        if let Ok(fd) = self
-            .fd(moved.parent)
-            .and_then(|at| Ok(backing::open_path(at, moved.name)?))
-            && let (Some(there), Ok(stat)) = (from.there(), backing::stat(&fd))
-            && there.object.has(&stat)
-        {
-            // Under another name it means nothing anyway.
-            let _ = backing::remove_xattr(std::os::fd::AsFd::as_fd(&fd), SCRATCH);
+    /// Removes the mark of what has got another name.
+    fn lose_scratch_mark(&self, at: At<'_>) {
+        if let Err(error) = self.remove_scratch_mark(at) {
+            tracing::warn!(%error, name = ?at.name, "a mark of a scratch file stays");
         }
+    }
+
+    fn remove_scratch_mark(&self, at: At<'_>) -> Result<()> {
+        if self.mark(at, SCRATCH)?.is_some() {
+            let fd = backing::open_path(self.fd(at.parent)?, at.name)?;
+            backing::remove_xattr(std::os::fd::AsFd::as_fd(&fd), SCRATCH)?;
+        }
+        Ok(())
     }
 }

@@ -62,6 +62,9 @@ impl FileSystem {
         };
         let until = self.edits.now() + PATIENCE;
         let directory = at.probe.kind() == Some(FileKind::Directory);
+        if let Some(program) = backing::process_of(process.id) {
+            self.edits.programs.lock().insert(process, program);
+        }
         let mut ledger = self.edits.ledger();
         ledger.said_gone(&spot, inode, process, directory, until);
         self.edits.note_gone(&ledger);
@@ -199,23 +202,26 @@ impl FileSystem {
         if !self.edits.knows_of_gone() {
             return;
         }
-        let back = {
+        let waited_for = self.edits.ledger().waited_for();
+        let ended = processes::ended(waited_for);
+        let (back, waited_for) = {
             let mut ledger = self.edits.ledger();
-            let back = ledger.come_back(self.edits.now(), processes::runs);
+            let back = ledger.come_back(self.edits.now(), &ended);
             self.edits.note_gone(&ledger);
-            back
+            (back, ledger.waited_for())
         };
-        for (process, Spot { directory, name }) in back {
-            let caller = Caller {
-                uid: self.options.subject_ids.0,
-                gid: self.options.subject_ids.1,
-                pid: process.id,
-            };
+        for came in back {
+            let Spot { directory, name } = came.spot;
+            let program = self.edits.programs.lock().get(&came.by).cloned();
+            let call = if came.directory { "rmdir" } else { "unlink" };
+            // What was in a directory came back with that, which is no more known by then.
             if let Some(parent) = Ino::of(directory.folder, directory.number) {
-                let why = "it came back: what unlinked it has not made it anew";
-                self.note_said(caller, "unlink", (parent, &name), why, None);
+                let why = "it came back: the program has not made it anew";
+                self.note_said(program, call, (parent, &name), why, None);
             }
         }
+        let mut programs = self.edits.programs.lock();
+        programs.retain(|process, _| waited_for.contains(process));
     }
 
     /// Tells whether something holds for all that is in a directory and below; not where there is much.

@@ -1,6 +1,8 @@
 //! Who asks: the process that a request's thread belongs to. Asked for where a verdict depends on it, never on the
 //! common path.
 
+use std::collections::HashSet;
+
 use parking_lot::Mutex;
 
 use crate::backing::{self, ThreadHandle};
@@ -58,9 +60,12 @@ impl Processes {
     }
 }
 
-/// Tells whether a process still runs.
-pub(super) fn runs(process: Process) -> bool {
-    backing::started(process.id).is_ok_and(|started| started == process.started)
+/// Those of some processes that have ended.
+pub(super) fn ended(mut processes: HashSet<Process>) -> HashSet<Process> {
+    let runs =
+        |process: &Process| backing::started(process.id).is_ok_and(|started| started == process.started);
+    processes.retain(|process| !runs(process));
+    processes
 }
 
 #[cfg(test)]
@@ -80,7 +85,7 @@ mod tests {
         assert_eq!(here(&processes), process);
         let other = std::thread::scope(|scope| scope.spawn(|| here(&processes)).join().unwrap());
         assert_eq!(other, process);
-        assert!(runs(process));
+        assert_eq!(ended(HashSet::from([process])), HashSet::new());
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let theirs = processes.of(child.id()).unwrap();
         assert_ne!(theirs, process);
@@ -88,7 +93,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(processes.of(child.id()), None);
-        assert!(!runs(theirs));
+        assert_eq!(ended(HashSet::from([theirs, process])), HashSet::from([theirs]));
         assert_eq!(processes.of(0), None);
     }
 

@@ -4,7 +4,7 @@
 //! bears it, and the process; where one of them is another, nothing is known, and what is not known is protected. So
 //! what happens past this mount needs not be told, and to forget anything is always safe.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::policy::ids::FolderId;
@@ -95,6 +95,17 @@ struct Gone {
     directory: bool,
 }
 
+/// What a process said to be gone, and is not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CameBack {
+    /// Which.
+    pub spot: Spot,
+    /// Who.
+    pub by: Process,
+    /// Whether it is a directory.
+    pub directory: bool,
+}
+
 /// See the module's doc.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -148,13 +159,6 @@ impl Ledger {
         let aside = self.aside.get(spot)?;
         let same = aside.inode == inode && aside.by == by && !aside.moved_on;
         Some((&*aside.left.name, aside.anew.filter(|_| same)?))
-    }
-
-    /// The name that what a process stepped aside with from a name has now.
-    pub fn stepped_to(&self, left: &Spot, by: Process) -> Option<&[u8]> {
-        let now = self.left.get(left)?;
-        let aside = self.aside.get(now)?;
-        (aside.by == by).then_some(&*now.name)
     }
 
     /// Tells whether nothing is known at all.
@@ -256,13 +260,22 @@ impl Ledger {
         self.gone.remove(spot);
     }
 
-    /// Forgets of what was gone what has come back by itself, and tells of it: files by their names.
-    pub fn come_back(&mut self, now: Duration, runs: impl Fn(Process) -> bool) -> Vec<(Process, Spot)> {
+    /// The processes for which something is gone.
+    pub fn waited_for(&self) -> HashSet<Process> {
+        self.gone.values().map(|gone| gone.by).collect()
+    }
+
+    /// Forgets of what was gone what has come back by itself, for it is time or the process has ended, and tells of it.
+    pub fn come_back(&mut self, now: Duration, ended: &HashSet<Process>) -> Vec<CameBack> {
         let back = self
             .gone
-            .extract_if(|_, gone| gone.until <= now || !runs(gone.by));
-        let files = back.filter(|(_, gone)| !gone.directory);
-        files.map(|(spot, gone)| (gone.by, spot)).collect()
+            .extract_if(|_, gone| gone.until <= now || ended.contains(&gone.by));
+        back.map(|(spot, gone)| CameBack {
+            spot,
+            by: gone.by,
+            directory: gone.directory,
+        })
+        .collect()
     }
 
     /// Tells whether so much has come together that it is worth while to look which processes have ended.
@@ -270,22 +283,19 @@ impl Ledger {
         self.turns.len() >= self.due.max(LEAST_DUE)
     }
 
-    /// Forgets what processes that have ended made.
-    pub fn forget_ended(&mut self, mut runs: impl FnMut(Process) -> bool) {
-        let mut known: HashMap<Process, bool> = HashMap::new();
-        let mut ended = Vec::new();
-        for spot in self.turns.values() {
-            let by = self.own.get(spot).map(|entry| entry.by);
-            let Some(by) = by.or_else(|| self.aside.get(spot).map(|aside| aside.by)) else {
-                continue;
-            };
-            if !*known.entry(by).or_insert_with(|| runs(by)) {
-                ended.push(spot.clone());
-            }
-        }
-        for spot in ended {
-            self.forget(&spot);
-        }
+    /// The processes of which anything is known, but for what is gone.
+    pub fn processes(&self) -> HashSet<Process> {
+        let own = self.own.values().map(|own| own.by);
+        own.chain(self.aside.values().map(|aside| aside.by)).collect()
+    }
+
+    /// Forgets what processes that have ended made and moved.
+    pub fn forget_ended(&mut self, ended: &HashSet<Process>) {
+        let own = self.own.iter().map(|(spot, own)| (spot, own.by));
+        let aside = self.aside.iter().map(|(spot, aside)| (spot, aside.by));
+        let theirs = own.chain(aside).filter(|(_, by)| ended.contains(by));
+        let spots: Vec<_> = theirs.map(|(spot, _)| spot.clone()).collect();
+        spots.iter().for_each(|spot| self.forget(spot));
         self.due = 2 * self.turns.len();
     }
 

@@ -8,7 +8,7 @@
 mod ledger;
 mod scratch;
 
-pub use ledger::{Inode, Ledger, Made, Process, Renamed, Spot};
+pub use ledger::{CameBack, Inode, Ledger, Made, Process, Renamed, Spot};
 pub use scratch::{MarkError, PatternError, ScratchMark, ScratchNames};
 
 /// How a folder protects its names under `edit`.

@@ -69,7 +69,10 @@ impl FileSystem {
                     check_kind(kind, directory)?;
                     self.say_gone(at, process);
                 }
-                Going::AsJudged | Going::Exempt => {
+                Going::AsJudged | Going::Exempt | Going::CameBack(_) => {
+                    if let Going::CameBack(process) = going {
+                        self.hand_over(at, process)?;
+                    }
                     self.remove_judged(&parent, &name, &probe, directory)?;
                     self.note_removed(at);
                 }

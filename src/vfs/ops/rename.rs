@@ -99,7 +99,21 @@ impl FileSystem {
             if exemption.saves && protects(target.verdict) {
                 self.keep_maker(to, from)?;
             }
-            self.rename_judged(&parent, &name, &entry, &new_parent, &new_name, &target, flags)?;
+            // Under `edit`, what another mount makes there by now is not to be replaced.
+            let judged_free = target.there.is_none() && protects(target.verdict) && !flags.no_replace;
+            let rename = |no_replace| {
+                let flags = RenameFlags { no_replace, ..flags };
+                self.rename_judged(&parent, &name, &entry, &new_parent, &new_name, &target, flags)
+            };
+            match rename(flags.no_replace || judged_free) {
+                Err(Error::Backing(error)) if judged_free => match error.raw_os_error() {
+                    Some(libc::EEXIST) => return Err(Error::PlacesMoved),
+                    // Not every file system can promise it.
+                    Some(libc::EINVAL) => rename(false)?,
+                    _ => return Err(error.into()),
+                },
+                done => done?,
+            }
             // Two names of one inode stay as they are (`rename(2)`).
             let same = |there: &Opened| {
                 target

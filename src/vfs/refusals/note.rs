@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Held, Refused, Why};
-use crate::backing;
+use crate::backing::{self, Program};
 use crate::policy::{Cause, PlacePath, Refusal, Right, Rights, Which, cause, explain};
 use crate::vfs::authorize::take_refused;
 use crate::vfs::error::Error;
@@ -106,16 +106,20 @@ impl FileSystem {
 
     /// Keeps what befell a name in a directory of the subject's: not a refusal, but something to be understood.
     pub fn note_said(
-        &self, caller: Caller, call: &'static str, (parent, name): (Ino, &[u8]), what: &str,
+        &self, program: Option<Program>, call: &'static str, (parent, name): (Ino, &[u8]), what: &str,
         help: Option<&str>,
     ) {
         let view = self.view();
-        let call = Call::at(caller, call, parent, name);
+        let nobody = Caller {
+            uid: 0,
+            gid: 0,
+            pid: 0,
+        };
+        let call = Call::at(nobody, call, parent, name);
         let Some(at) = self.placed(&view, call.at).filter(|_| view.subject.is_some()) else {
             return;
         };
-        let process = backing::process_of(caller.pid);
-        let (pid, program) = process.map_or((0, Vec::new()), |process| (process.id, process.name));
+        let (pid, program) = program.map_or((0, Vec::new()), |program| (program.id, program.name));
         let refused = Refused {
             at: SystemTime::now(),
             pid,

@@ -23,7 +23,7 @@ fn what_befell_a_name_is_told_as_the_subject_calls_it() {
     let file = (sub, &b"file"[..]);
     bench
         .filesystem
-        .note_said(CALLER, "unlink", file, "it came back", Some("wait"));
+        .note_said(None, "unlink", file, "it came back", Some("wait"));
     let noted = noted(&bench);
     let why = Why::Said {
         what: "it came back".into(),
@@ -49,9 +49,9 @@ fn of_a_directory_that_is_hidden_meanwhile_nothing_is_kept() {
     }
     bench
         .filesystem
-        .note_said(CALLER, "unlink", (sub, b"file"), "x", None);
+        .note_said(None, "unlink", (sub, b"file"), "x", None);
     bench
         .filesystem
-        .note_said(CALLER, "unlink", (Ino(4711), b"file"), "x", None);
+        .note_said(None, "unlink", (Ino(4711), b"file"), "x", None);
     assert_eq!(noted(&bench), []);
 }

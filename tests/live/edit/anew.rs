@@ -1,7 +1,8 @@
 //! `replace-by-unlink`: who unlinks a file and makes it anew.
 
 use super::Who::{Cara, One, Two};
-use super::plays_with;
+use super::{Edited, plays_with};
+use crate::common::BOB;
 
 const ON: &[&str] = &["replace-by-unlink=on"];
 
@@ -146,4 +147,31 @@ fn without_the_setting_nothing_is_unlinked() {
         &[(One, "os.unlink('doc')", "EPERM")],
         &["doc: content of doc"],
     );
+}
+
+#[test]
+fn who_unlinked_what_came_back_is_told() {
+    let Some(edited) = Edited::new(&["doc", "sub/a"], ON) else {
+        return;
+    };
+    let run = |program: &str| {
+        let program = format!("cd {} && {program}", edited.mount.display());
+        let done = BOB.command("sh").args(["-c", &program]).status();
+        assert!(done.unwrap().success());
+    };
+    run("rm -r doc sub");
+    let told = edited.world.ok(BOB, "why");
+    for call in ["unlink tests/doc", "rmdir tests/sub"] {
+        let line = told.lines().position(|line| line.ends_with(call));
+        let line = line.unwrap_or_else(|| panic!("{told}"));
+        assert!(told.lines().nth(line).unwrap().contains("  rm ("), "{told}");
+        assert!(
+            told.lines().nth(line + 1).unwrap().contains("it came back"),
+            "{told}"
+        );
+    }
+    // Of what was made anew there is nothing to tell.
+    run("install -m 600 /etc/hostname doc");
+    let again = edited.world.ok(BOB, "why");
+    assert_eq!(again.matches("unlink tests/doc").count(), 1, "{again}");
 }

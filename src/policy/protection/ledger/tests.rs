@@ -177,6 +177,11 @@ fn nothing_else_has_come_back() {
             ledger.made(&at("doc"), inode(3), P, EXCLUSIVE);
             rename(ledger, ("doc", "elsewhere"), 3, false, P);
         }),
+        ("what replaced someone else's file", |ledger| {
+            rename(ledger, ("other", "doc"), 4, false, P);
+            ledger.made(&at("t"), inode(3), P, EXCLUSIVE);
+            rename(ledger, ("t", "doc"), 3, true, P);
+        }),
         ("a name of a file, renamed", |ledger| {
             ledger.made(&at("t"), inode(4), P, LINK);
             rename(ledger, ("t", "doc"), 4, false, P);
@@ -225,8 +230,15 @@ fn what_is_said_to_be_gone_is_so_for_one_process_and_for_a_while() {
         "another took its place"
     );
     assert!(!ledger.is_gone(&at("doc"), inode(2), Some(P), until));
-    assert_eq!(ledger.come_back(now, |_| true), []);
-    assert_eq!(ledger.come_back(now, |_| false), [(P, at("doc"))]);
+    assert_eq!(ledger.come_back(now, &HashSet::new()), []);
+    assert_eq!(
+        ledger.come_back(now, &ledger.waited_for()),
+        [CameBack {
+            spot: at("doc"),
+            by: P,
+            directory: false
+        }]
+    );
     assert!(!ledger.knows_of_gone());
 }
 
@@ -242,7 +254,7 @@ fn much_is_forgotten_the_oldest_first_and_nothing_is_kept_of_it() {
     assert!(ledger.is_transient(&name(last - 1), inode(last - 1), P));
     assert_eq!((ledger.own.len(), ledger.turns.len()), (MOST, MOST));
     assert!(ledger.is_due());
-    ledger.forget_ended(|_| false);
+    ledger.forget_ended(&ledger.processes());
     assert!(ledger.is_empty() && ledger.own.is_empty() && !ledger.is_due());
 }
 
@@ -395,7 +407,7 @@ let unlinked = directory.unlink(name, by);
                     left.filter(|_| unlinked).map(|left| (name, left))
                 }
                 Call::Forget => {
-                    directory.ledger.forget_ended(|process| process != by);
+                    directory.ledger.forget_ended(&HashSet::from([by]));
                     None
                 }
             };
