@@ -15,13 +15,8 @@ use super::locate::Probe;
 use super::node::{Object, Opened, Position};
 use super::paths::path_below;
 use super::processes;
-use crate::backing::{self, FileKind, Name, Program};
-use crate::policy::{
-    Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, ScratchMark, Spot, Verdict,
-};
-
-/// The extended attribute that marks what was made under a scratch name.
-const SCRATCH: &[u8] = b"trusted.lendfs.scratch";
+use crate::backing::{FileKind, Name, Program};
+use crate::policy::{Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, Spot, Verdict};
 
 /// What one mount knows of the programs in it.
 #[derive(Debug)]
@@ -103,11 +98,11 @@ pub(super) struct At<'a> {
 }
 
 impl At<'_> {
-    fn kind(&self) -> Option<FileKind> {
+    pub(super) fn kind(&self) -> Option<FileKind> {
         self.probe.kind()
     }
 
-    fn there(&self) -> Option<&Opened> {
+    pub(super) fn there(&self) -> Option<&Opened> {
         self.probe.there.as_ref()
     }
 
@@ -260,40 +255,6 @@ impl FileSystem {
         self.remove_scratch_mark(anew)
     }
 
-    /// Tells whether an entry was made under a scratch name by the subject and still bears it.
-    fn is_scratch(&self, at: At<'_>) -> Result<bool> {
-        let scratch = &at.parent.folder.policy.protection.scratch;
-        if at.kind() == Some(FileKind::Directory) || !scratch.match_name(at.name.as_bytes()) {
-            return Ok(false);
-        }
-        let Some(mark) = self.mark(at, SCRATCH)? else {
-            return Ok(false);
-        };
-        Ok(ScratchMark::parse(&mark).is_ok_and(|mark| mark == self.scratch_mark(at.name)))
-    }
-
-    fn scratch_mark(&self, name: &Name) -> ScratchMark {
-        ScratchMark {
-            uid: self.options.subject_ids.0,
-            name: name.as_bytes().into(),
-        }
-    }
-
-    /// The value of an attribute of what was found at a name, if it is there still and has one.
-    pub(super) fn mark(&self, at: At<'_>, attribute: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(there) = at.there() else {
-            return Ok(None);
-        };
-        let Ok(fd) = backing::open_path(self.fd(at.parent)?, at.name) else {
-            return Ok(None);
-        };
-        if !there.object.has(&backing::stat(&fd)?) {
-            return Ok(None);
-        }
-        // Where there is no such attribute, or none at all, it has no mark.
-        Ok(backing::get_xattr(std::os::fd::AsFd::as_fd(&fd), attribute).ok())
-    }
-
     /// Notes that a program made an entry. To be called after that, with what is there now.
     pub(super) fn note_made(&self, caller: Caller, at: At<'_>, making: Making) {
         if making != Making::Link {
@@ -348,24 +309,6 @@ impl FileSystem {
         found.is_some_and(|(spot, inode)| self.edits.ledger().is_transient(&spot, inode, process))
     }
 
-    fn set_scratch_mark(&self, at: At<'_>) {
-        let set = || -> Result<()> {
-            let fd = backing::open_path(self.fd(at.parent)?, at.name)?;
-            if at
-                .there()
-                .is_some_and(|there| there.object.has(&backing::stat(&fd).ok().unwrap_or(there.stat)))
-            {
-                let mark = self.scratch_mark(at.name).to_bytes();
-                backing::set_xattr(std::os::fd::AsFd::as_fd(&fd), SCRATCH, &mark, false, false)?;
-            }
-            Ok(())
-        };
-        // Without a mark it is protected when its process has ended.
-        if let Err(error) = set() {
-            tracing::debug!(%error, name = ?at.name, "a scratch file is not marked");
-        }
-    }
-
     /// Notes that an entry was removed.
     pub(super) fn note_removed(&self, at: At<'_>) {
         if self.edits.ledger().is_empty() {
@@ -406,20 +349,5 @@ impl FileSystem {
         ledger.renamed(&renamed, process.filter(|_| protected));
         ledger.is_back(&renamed.to);
         self.edits.note_gone(&ledger);
-    }
-
-    /// Removes the mark of what has got another name.
-    fn lose_scratch_mark(&self, at: At<'_>) {
-        if let Err(error) = self.remove_scratch_mark(at) {
-            tracing::warn!(%error, name = ?at.name, "a mark of a scratch file stays");
-        }
-    }
-
-    fn remove_scratch_mark(&self, at: At<'_>) -> Result<()> {
-        if self.mark(at, SCRATCH)?.is_some() {
-            let fd = backing::open_path(self.fd(at.parent)?, at.name)?;
-            backing::remove_xattr(std::os::fd::AsFd::as_fd(&fd), SCRATCH)?;
-        }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::backing::Custody;
 use super::edits::At;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
 use crate::backing;
 use crate::policy::AccountId;
@@ -38,13 +38,20 @@ impl FileSystem {
         Ok(account.map(|account| account.id))
     }
 
-    /// The uid of who made what was found at a name; `None` if that is not known.
+    /// The uid of who made what was found at a name; `None` if that is not known: where no attributes are kept, another
+    /// may have replaced the file.
     pub(super) fn maker_at(&self, at: At<'_>) -> Result<Option<u32>> {
-        if let Some(mark) = self.mark(at, MAKER)? {
-            return Ok(uid(&mark));
+        let (Some(there), Some(fd)) = (at.there(), self.open_found_at(at)?) else {
+            return Ok(None);
+        };
+        match backing::get_xattr(fd.as_fd(), MAKER) {
+            Ok(mark) => Ok(uid(&mark)),
+            Err(error) if error.raw_os_error() == Some(libc::ENODATA) => {
+                Ok(is_managed(at.parent).then_some(there.stat.uid))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        let there = at.probe.there.as_ref().filter(|_| is_managed(at.parent));
-        Ok(there.map(|there| there.stat.uid))
     }
 
     /// Lets what takes the place of another file be known as made by who made that. To be called before it does.
@@ -56,7 +63,7 @@ impl FileSystem {
         if self.maker_at(by)? == maker {
             return Ok(());
         }
-        let fd = backing::open_path(self.fd(by.parent)?, by.name)?;
+        let fd = self.open_found_at(by)?.ok_or(Error::Stale)?;
         match maker {
             Some(maker) => set_maker(fd.as_fd(), maker),
             // Nobody is known to have made it; where the owner of a file is its maker, somebody is.
@@ -71,13 +78,7 @@ impl FileSystem {
             return;
         }
         let set = || -> Result<()> {
-            let fd = backing::open_path(self.fd(at.parent)?, at.name)?;
-            let same = at
-                .probe
-                .there
-                .as_ref()
-                .is_some_and(|there| backing::stat(&fd).is_ok_and(|stat| there.object.has(&stat)));
-            if same {
+            if let Some(fd) = self.open_found_at(at)? {
                 set_maker(fd.as_fd(), self.options.subject_ids.0)?;
             }
             Ok(())

@@ -35,6 +35,7 @@ mod leases;
 mod locate;
 mod locks;
 mod maker;
+mod marks;
 pub mod mount;
 mod names;
 pub mod node;
