@@ -5,15 +5,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::error::{Error, Result};
 use crate::backing::{self, Credentials, FileSystemId, Lender, Stat};
-use crate::policy;
+use crate::policy::{self, Ledger};
 
 /// The backing of one folder.
 #[derive(Debug)]
 pub struct Backing {
     state: State,
     watched: AtomicBool,
+    /// What programs made and moved aside in it, through whatever mount.
+    ledger: Mutex<Ledger>,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl Backing {
                 custody,
             },
             watched: AtomicBool::new(false),
+            ledger: Mutex::default(),
         })
     }
 
@@ -82,7 +87,12 @@ impl Backing {
         Self {
             state: State::Lost,
             watched: AtomicBool::new(false),
+            ledger: Mutex::default(),
         }
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock()
     }
 
     /// Tells whether it is lost.

@@ -16,13 +16,15 @@ use super::node::{Object, Opened, Position};
 use super::paths::path_below;
 use super::processes;
 use crate::backing::{FileKind, Name, Program};
-use crate::policy::{Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, Spot, Verdict};
+use crate::policy::{
+    Absences, Exemption, FolderId, Inode, Ledger, Made, Process, Renamed, Right, Spot, Verdict,
+};
 
-/// What one mount knows of the programs in it.
+/// What is gone in one mount for some of its programs.
 #[derive(Debug)]
 pub(super) struct Edits {
-    ledger: Mutex<Ledger>,
-    /// Whether the ledger knows of anything that is gone for somebody: then lookups have to ask it.
+    absences: Mutex<Absences>,
+    /// Whether anything is: then lookups have to ask.
     knows_of_gone: AtomicBool,
     /// The programs for which something is gone.
     pub(super) programs: Mutex<HashMap<Process, Program>>,
@@ -32,7 +34,7 @@ pub(super) struct Edits {
 impl Default for Edits {
     fn default() -> Self {
         Self {
-            ledger: Mutex::default(),
+            absences: Mutex::default(),
             knows_of_gone: AtomicBool::new(false),
             programs: Mutex::default(),
             started: Instant::now(),
@@ -41,11 +43,11 @@ impl Default for Edits {
 }
 
 impl Edits {
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock()
+    pub(super) fn absences(&self) -> MutexGuard<'_, Absences> {
+        self.absences.lock()
     }
 
-    /// The ledger's time.
+    /// The time that they know.
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -54,10 +56,9 @@ impl Edits {
         self.knows_of_gone.load(Ordering::Acquire)
     }
 
-    /// To be called with the ledger when what it knows of that has changed.
-    pub(super) fn note_gone(&self, ledger: &Ledger) {
-        self.knows_of_gone
-            .store(ledger.knows_of_gone(), Ordering::Release);
+    /// To be called with them when they have changed.
+    pub(super) fn note_gone(&self, absences: &Absences) {
+        self.knows_of_gone.store(!absences.is_empty(), Ordering::Release);
     }
 }
 
@@ -97,7 +98,12 @@ pub(super) struct At<'a> {
     pub(super) probe: &'a Probe,
 }
 
-impl At<'_> {
+impl<'a> At<'a> {
+    /// The ledger of the folder.
+    pub(super) fn ledger(&self) -> MutexGuard<'a, Ledger> {
+        self.parent.folder.backing.ledger()
+    }
+
     pub(super) fn kind(&self) -> Option<FileKind> {
         self.probe.kind()
     }
@@ -184,7 +190,7 @@ impl FileSystem {
         let made = transient(from)?;
         let own = |process| {
             let found = from.spot_and_inode();
-            found.is_some_and(|(spot, inode)| self.edits.ledger().is_own(&spot, inode, process))
+            found.is_some_and(|(spot, inode)| from.ledger().is_own(&spot, inode, process))
         };
         let new = made || process.is_some_and(own);
         let file = from.kind() != Some(FileKind::Directory);
@@ -203,14 +209,14 @@ impl FileSystem {
 
     fn is_transient(&self, at: At<'_>, process: Process) -> bool {
         at.spot_and_inode()
-            .is_some_and(|(spot, inode)| self.edits.ledger().is_transient(&spot, inode, process))
+            .is_some_and(|(spot, inode)| at.ledger().is_transient(&spot, inode, process))
     }
 
     /// Tells whether all that is in a directory is its maker's as well: with it, nothing of others goes elsewhere.
     fn is_whole(&self, at: At<'_>, process: Process) -> bool {
         at.kind() != Some(FileKind::Directory)
             || self.each_below(at, &mut |spot, inode| {
-                self.edits.ledger().is_transient(spot, inode, process)
+                at.ledger().is_transient(spot, inode, process)
             })
     }
 
@@ -221,7 +227,7 @@ impl FileSystem {
             return Ok(None);
         };
         let left = {
-            let ledger = self.edits.ledger();
+            let ledger = at.ledger();
             let left = ledger.stepped_aside(&spot, inode, process);
             left.and_then(|(name, anew)| Some((Name::new(name).ok()?, anew)))
         };
@@ -252,6 +258,7 @@ impl FileSystem {
             ..aside
         };
         self.keep_maker(aside, anew)?;
+        self.keep_access(aside, anew)?;
         self.remove_scratch_mark(anew)
     }
 
@@ -267,13 +274,8 @@ impl FileSystem {
             return;
         };
         let scratch = &at.parent.folder.policy.protection.scratch;
-        if scratch.match_name(at.name.as_bytes()) {
-            match making {
-                Making::File { .. } | Making::Symlink => self.set_scratch_mark(at),
-                // It may have been made under this name, and the name have gone.
-                Making::Link => self.lose_scratch_mark(at),
-                Making::Other => {}
-            }
+        if matches!(making, Making::File { .. } | Making::Symlink) && scratch.match_name(at.name.as_bytes()) {
+            self.set_scratch_mark(at);
         }
         let Some(process) = self.process(caller) else {
             return;
@@ -282,17 +284,13 @@ impl FileSystem {
             exclusively: making != Making::File { exclusively: false } || self.is_in_own(at.parent, process),
             new_file: matches!(making, Making::File { .. }),
         };
-        if self.edits.ledger().is_due() {
-            self.forget_ended();
+        if at.ledger().is_due() {
+            // Nobody waits for the ledger meanwhile.
+            let known = at.ledger().processes();
+            let ended = processes::ended(known);
+            at.ledger().forget_ended(&ended);
         }
-        self.edits.ledger().made(&spot, inode, process, how);
-    }
-
-    /// Forgets what processes that have ended made. Nobody waits meanwhile.
-    fn forget_ended(&self) {
-        let known = self.edits.ledger().processes();
-        let ended = processes::ended(known);
-        self.edits.ledger().forget_ended(&ended);
+        at.ledger().made(&spot, inode, process, how);
     }
 
     /// Tells whether a process made a directory to put something into that it will remove again (mkdtemp).
@@ -306,37 +304,54 @@ impl FileSystem {
             name: Name::from(&name).as_bytes().into(),
         });
         let found = spot.zip(inode(folder, &directory.node.object));
-        found.is_some_and(|(spot, inode)| self.edits.ledger().is_transient(&spot, inode, process))
+        let ledger = directory.folder.backing.ledger();
+        found.is_some_and(|(spot, inode)| ledger.is_transient(&spot, inode, process))
     }
 
-    /// Notes that an entry was removed.
+    /// Notes that an entry was removed, whatever the level is.
     pub(super) fn note_removed(&self, at: At<'_>) {
-        if self.edits.ledger().is_empty() {
+        if at.ledger().is_empty() {
             return;
         }
         if let Some(spot) = spot(at.parent, at.name) {
-            self.edits.ledger().removed(&spot);
+            at.ledger().removed(&spot);
         }
     }
 
-    /// Notes that an entry was renamed.
-    pub(super) fn note_renamed(&self, caller: Caller, from: At<'_>, to: At<'_>) {
-        let protected = protects(from.probe.verdict);
-        if !protected && self.edits.ledger().is_empty() {
-            return;
-        }
-        let Some((old, inode)) = from.spot_and_inode() else {
-            return;
-        };
-        let Some(new) = spot(to.parent, to.name) else {
-            return;
-        };
+    /// Prepares a rename under whatever level: what is marked as made under a scratch name is not when it leaves that, or
+    /// comes to it again by another.
+    ///
+    /// # Errors
+    /// Those of the marks.
+    pub(super) fn lose_marks(&self, from: At<'_>, to: At<'_>, saves: bool) -> Result<()> {
         let scratch = &from.parent.folder.policy.protection.scratch;
-        // To a scratch name may come what was made under it, by another name that it has got since.
-        if protected && [from, to].iter().any(|at| scratch.match_name(at.name.as_bytes())) {
-            let probe = from.probe;
-            self.lose_scratch_mark(At { probe, ..to });
+        let concerned = |at: At<'_>| scratch.match_name(at.name.as_bytes());
+        if saves || concerned(from) || concerned(to) {
+            self.remove_scratch_mark(from)?;
         }
+        Ok(())
+    }
+
+    /// Notes that an entry was renamed, whatever the level is.
+    pub(super) fn note_renamed(&self, caller: Caller, from: At<'_>, to: At<'_>, exchange: bool) {
+        let protected = protects(from.probe.verdict);
+        let absent = self.edits.knows_of_gone();
+        if !protected && !absent && from.ledger().is_empty() {
+            return;
+        }
+        let (Some(old), Some(new)) = (spot(from.parent, from.name), spot(to.parent, to.name)) else {
+            return;
+        };
+        if absent {
+            let mut absences = self.edits.absences();
+            absences.is_back(&old);
+            absences.is_back(&new);
+            self.edits.note_gone(&absences);
+        }
+        let Some((_, inode)) = from.spot_and_inode().filter(|_| !exchange) else {
+            from.ledger().exchanged(&old, &new);
+            return;
+        };
         let process = self.process(caller);
         let renamed = Renamed {
             from: old,
@@ -345,9 +360,6 @@ impl FileSystem {
             regular: from.kind() == Some(FileKind::Regular),
             replaced: to.there().is_some(),
         };
-        let mut ledger = self.edits.ledger();
-        ledger.renamed(&renamed, process.filter(|_| protected));
-        ledger.is_back(&renamed.to);
-        self.edits.note_gone(&ledger);
+        from.ledger().renamed(&renamed, process.filter(|_| protected));
     }
 }

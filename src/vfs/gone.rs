@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::edits::{At, inode, spot};
@@ -21,7 +22,7 @@ use crate::policy::{Inode, Operation, Process, Spot};
 /// How long a process may take to make anew what it unlinked.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A directory with more in it is not looked through.
-const MOST_BELOW: usize = 4096;
+const MOST_BELOW: usize = 1024;
 
 /// How a name stands that somebody may have said to be gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,14 +42,14 @@ impl FileSystem {
             return Ok(false);
         }
         self.let_come_back();
-        Ok(self.edits.ledger().has_room_for_gone()
+        Ok(self.edits.absences().has_room()
             && match at.probe.kind() {
                 Some(FileKind::Regular | FileKind::Symlink) => true,
                 // With all that is in it.
                 Some(FileKind::Directory) => {
                     let now = self.edits.now();
                     self.each_below(at, &mut |spot, inode| {
-                        self.edits.ledger().is_gone(spot, inode, Some(process), now)
+                        self.edits.absences().is_gone(spot, inode, Some(process), now)
                     })
                 }
                 _ => false,
@@ -65,10 +66,10 @@ impl FileSystem {
         if let Some(program) = backing::process_of(process.id) {
             self.edits.programs.lock().insert(process, program);
         }
-        let mut ledger = self.edits.ledger();
-        ledger.said_gone(&spot, inode, process, directory, until);
-        self.edits.note_gone(&ledger);
-        drop(ledger);
+        let mut absences = self.edits.absences();
+        absences.said_gone(&spot, inode, process, directory, until);
+        self.edits.note_gone(&absences);
+        drop(absences);
         // The kernel believes it: of a file it counts a link less, and of a directory it lets nobody make anything in it.
         if let Some(object) = at.probe.there.as_ref().map(|there| &there.object) {
             for node in self.nodes.of_inode(at.parent.node.folder, object) {
@@ -87,12 +88,12 @@ impl FileSystem {
             return Presence::There;
         };
         let now = self.edits.now();
-        if !self.edits.ledger().is_gone(&spot, inode, None, now) {
+        if !self.edits.absences().is_gone(&spot, inode, None, now) {
             return Presence::There;
         }
         let process = self.process(caller);
         let gone =
-            process.is_some_and(|process| self.edits.ledger().is_gone(&spot, inode, Some(process), now));
+            process.is_some_and(|process| self.edits.absences().is_gone(&spot, inode, Some(process), now));
         if gone {
             Presence::Gone
         } else {
@@ -119,7 +120,7 @@ impl FileSystem {
     pub(super) fn has_gone(&self, directory: &Seen) -> bool {
         self.edits.knows_of_gone()
             && inode(directory.node.folder, &directory.node.object)
-                .is_some_and(|directory| self.edits.ledger().has_gone_in(directory))
+                .is_some_and(|directory| self.edits.absences().any_in(directory))
     }
 
     /// Lets what `make` makes take the place of what is gone for who asks.
@@ -178,9 +179,9 @@ impl FileSystem {
     /// Lets an entry be there again for the process for which it was gone.
     pub(super) fn no_longer_gone(&self, at: At<'_>) {
         if let Some(spot) = spot(at.parent, at.name) {
-            let mut ledger = self.edits.ledger();
-            ledger.is_back(&spot);
-            self.edits.note_gone(&ledger);
+            let mut absences = self.edits.absences();
+            absences.is_back(&spot);
+            self.edits.note_gone(&absences);
         }
     }
 
@@ -192,6 +193,7 @@ impl FileSystem {
             ..old
         };
         self.keep_maker(old, made)?;
+        self.keep_access(old, made)?;
         let _as = old.parent.folder.backing.credentials().assume()?;
         backing::rename(directory, temporary, directory, old.name, RenameFlags::default())?;
         Ok(())
@@ -202,13 +204,13 @@ impl FileSystem {
         if !self.edits.knows_of_gone() {
             return;
         }
-        let waited_for = self.edits.ledger().waited_for();
+        let waited_for = self.edits.absences().processes();
         let ended = processes::ended(waited_for);
         let (back, waited_for) = {
-            let mut ledger = self.edits.ledger();
-            let back = ledger.come_back(self.edits.now(), &ended);
-            self.edits.note_gone(&ledger);
-            (back, ledger.waited_for())
+            let mut absences = self.edits.absences();
+            let back = absences.come_back(self.edits.now(), &ended);
+            self.edits.note_gone(&absences);
+            (back, absences.processes())
         };
         for came in back {
             let Spot { directory, name } = came.spot;
@@ -231,10 +233,11 @@ impl FileSystem {
         };
         let folder = at.parent.node.folder;
         let mut look = || -> Result<bool> {
-            let directory = backing::open_path(self.fd(at.parent)?, at.name)?;
             let mut left = MOST_BELOW;
-            let mut unread = vec![(directory, there.object.clone())];
-            while let Some((directory, object)) = unread.pop() {
+            // Each is opened when its turn comes.
+            let mut unread = vec![(self.fd(at.parent)?, at.name.clone(), there.object.clone())];
+            while let Some((parent, name, object)) = unread.pop() {
+                let directory = Arc::new(backing::open_path(&parent, &name)?);
                 let Some(above) = inode(folder, &object) else {
                     return Ok(false);
                 };
@@ -252,7 +255,7 @@ impl FileSystem {
                     }
                     left -= 1;
                     if object.kind == FileKind::Directory {
-                        unread.push((backing::open_path(&directory, &name)?, object));
+                        unread.push((Arc::clone(&directory), name, object));
                     }
                 }
             }

@@ -7,11 +7,13 @@ use super::backing::Custody;
 use super::edits::At;
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
-use crate::backing;
+use crate::backing::{self, FileKind};
 use crate::policy::AccountId;
 
 /// The extended attribute that tells the maker's uid.
 const MAKER: &[u8] = b"trusted.lendfs.maker";
+/// To read and write.
+const OWNERS_ACCESS: u32 = 0o600;
 
 impl FileSystem {
     /// Tells whether what was found at a name is the subject's own, and such may be removed in the folder.
@@ -67,8 +69,29 @@ impl FileSystem {
         match maker {
             Some(maker) => set_maker(fd.as_fd(), maker),
             // Nobody is known to have made it; where the owner of a file is its maker, somebody is.
-            None => Ok(backing::remove_xattr(fd.as_fd(), MAKER)?),
+            None => match backing::remove_xattr(fd.as_fd(), MAKER) {
+                Err(error) if error.raw_os_error() == Some(libc::ENODATA) => Ok(()),
+                removed => Ok(removed?),
+            },
         }
+    }
+
+    /// Lets the owner's access to what takes the place of another file be what it was: that is not to be taken away, by
+    /// no chmod either.
+    ///
+    /// # Errors
+    /// Those of `chmod(2)`.
+    pub(super) fn keep_access(&self, replaced: At<'_>, by: At<'_>) -> Result<()> {
+        let (Some(replaced), Some(there)) = (replaced.there(), by.there()) else {
+            return Ok(());
+        };
+        let mode = there.stat.mode | replaced.stat.mode & OWNERS_ACCESS;
+        if mode == there.stat.mode || there.object.kind != FileKind::Regular {
+            return Ok(());
+        }
+        let fd = self.open_found_at(by)?.ok_or(Error::Stale)?;
+        let _as = by.parent.folder.backing.credentials().assume()?;
+        Ok(backing::chmod(&fd, mode)?)
     }
 
     /// Notes who made something, where that is not to be seen otherwise.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::edits::At;
 use super::error::Result;
-use super::filesystem::FileSystem;
+use super::filesystem::{FileSystem, Seen};
 use crate::backing::{self, FileKind, Name};
 use crate::policy::ScratchMark;
 
@@ -73,14 +73,21 @@ impl FileSystem {
         }
     }
 
-    /// Removes the mark of what has got another name.
-    pub(super) fn lose_scratch_mark(&self, at: At<'_>) {
-        if let Err(error) = self.remove_scratch_mark(at) {
-            tracing::warn!(%error, name = ?at.name, "a mark of a scratch file stays");
+    /// Removes the mark of what gets a further name.
+    ///
+    /// # Errors
+    /// Those of `removexattr(2)`.
+    pub(super) fn remove_scratch_mark_of(&self, seen: &Seen) -> Result<()> {
+        let fd = self.fd(seen)?;
+        match backing::remove_xattr(fd.as_fd(), SCRATCH) {
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => {
+                Err(error.into())
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Likewise.
+    /// Removes the mark of what gets another name.
     ///
     /// # Errors
     /// Those of `removexattr(2)`.

@@ -5,6 +5,9 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::edits::protects;
+use super::filesystem::{FileSystem, Seen};
+use super::locate::Probe;
 use super::node::Node;
 
 const STRIPES: usize = 256;
@@ -16,6 +19,13 @@ pub(super) struct NameLocks([Mutex<()>; STRIPES]);
 impl Default for NameLocks {
     fn default() -> Self {
         Self(std::array::from_fn(|_| Mutex::new(())))
+    }
+}
+
+impl FileSystem {
+    /// Holds a directory in which something is to be made, where the level protects that.
+    pub(super) fn hold_if_protected(&self, directory: &Seen, made: &Probe) -> Option<Held<'_>> {
+        protects(made.verdict).then(|| self.shared.names.hold(&directory.node))
     }
 }
 

@@ -1,11 +1,11 @@
-//! What programs made, moved aside and said to be gone in one mount, and what may go therefore.
+//! What programs made and moved aside in one folder, and what may go therefore.
 //!
 //! Events in, verdicts out. Everything is tied to three things at once: the name in its directory, the inode that
-//! bears it, and the process; where one of them is another, nothing is known, and what is not known is protected. So
-//! what happens past this mount needs not be told, and to forget anything is always safe.
+//! bears it, and the process; where one of them is another, nothing is known, and what is not known is protected. To forget
+//! anything is always safe. But all that gives a name to something else has to be told, whoever does it and through whatever
+//! mount: an inode could come back to a name as something else than what it was there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
 
 use crate::policy::ids::FolderId;
 
@@ -86,26 +86,6 @@ struct Aside {
     turn: u64,
 }
 
-/// What a process said to be gone.
-#[derive(Clone, Copy, Debug)]
-struct Gone {
-    inode: Inode,
-    by: Process,
-    until: Duration,
-    directory: bool,
-}
-
-/// What a process said to be gone, and is not.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CameBack {
-    /// Which.
-    pub spot: Spot,
-    /// Who.
-    pub by: Process,
-    /// Whether it is a directory.
-    pub directory: bool,
-}
-
 /// See the module's doc.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -113,8 +93,7 @@ pub struct Ledger {
     aside: HashMap<Spot, Aside>,
     /// Where what left a name is now.
     left: HashMap<Spot, Spot>,
-    gone: HashMap<Spot, Gone>,
-    /// All of the first two, the oldest first.
+    /// All of them, the oldest first.
     turns: BTreeMap<u64, Spot>,
     turn: u64,
     /// From how many entries on it is worth while to look which processes have ended.
@@ -122,9 +101,7 @@ pub struct Ledger {
 }
 
 /// More than this is not kept: the oldest is protected then.
-const MOST: usize = 4096;
-/// And of what is said to be gone.
-const MOST_GONE: usize = 4096;
+const MOST: usize = 16_384;
 /// Below this it is not worth while to look which processes have ended.
 const LEAST_DUE: usize = 64;
 
@@ -163,7 +140,7 @@ impl Ledger {
 
     /// Tells whether nothing is known at all.
     pub fn is_empty(&self) -> bool {
-        self.turns.is_empty() && self.gone.is_empty()
+        self.turns.is_empty()
     }
 
     /// An entry was removed. If it had stepped aside, what took its name is as protected as it was.
@@ -220,62 +197,10 @@ impl Ledger {
         }
     }
 
-    /// A process unlinked an entry that stays all the same, until that process makes it anew.
-    pub fn said_gone(&mut self, spot: &Spot, inode: Inode, by: Process, directory: bool, until: Duration) {
-        if self.gone.len() < MOST_GONE || self.gone.contains_key(spot) {
-            let gone = Gone {
-                inode,
-                by,
-                until,
-                directory,
-            };
-            self.gone.insert(spot.clone(), gone);
-        }
-    }
-
-    /// Tells whether there is room for another that is said to be gone.
-    pub fn has_room_for_gone(&self) -> bool {
-        self.gone.len() < MOST_GONE
-    }
-
-    /// Tells whether an entry is gone for a process; for `None`, whether it is for any.
-    pub fn is_gone(&self, spot: &Spot, inode: Inode, by: Option<Process>, now: Duration) -> bool {
-        self.gone
-            .get(spot)
-            .is_some_and(|gone| gone.inode == inode && gone.until > now && by.is_none_or(|by| gone.by == by))
-    }
-
-    /// Tells whether any entry of a directory is gone for anybody.
-    pub fn has_gone_in(&self, directory: Inode) -> bool {
-        self.gone.keys().any(|spot| spot.directory == directory)
-    }
-
-    /// Tells whether any entry is gone for anybody.
-    pub fn knows_of_gone(&self) -> bool {
-        !self.gone.is_empty()
-    }
-
-    /// An entry is there again for all, or something else is.
-    pub fn is_back(&mut self, spot: &Spot) {
-        self.gone.remove(spot);
-    }
-
-    /// The processes for which something is gone.
-    pub fn waited_for(&self) -> HashSet<Process> {
-        self.gone.values().map(|gone| gone.by).collect()
-    }
-
-    /// Forgets of what was gone what has come back by itself, for it is time or the process has ended, and tells of it.
-    pub fn come_back(&mut self, now: Duration, ended: &HashSet<Process>) -> Vec<CameBack> {
-        let back = self
-            .gone
-            .extract_if(|_, gone| gone.until <= now || ended.contains(&gone.by));
-        back.map(|(spot, gone)| CameBack {
-            spot,
-            by: gone.by,
-            directory: gone.directory,
-        })
-        .collect()
+    /// Two entries have changed names.
+    pub fn exchanged(&mut self, one: &Spot, other: &Spot) {
+        self.removed(one);
+        self.removed(other);
     }
 
     /// Tells whether so much has come together that it is worth while to look which processes have ended.
@@ -283,7 +208,7 @@ impl Ledger {
         self.turns.len() >= self.due.max(LEAST_DUE)
     }
 
-    /// The processes of which anything is known, but for what is gone.
+    /// The processes of which anything is known.
     pub fn processes(&self) -> HashSet<Process> {
         let own = self.own.values().map(|own| own.by);
         own.chain(self.aside.values().map(|aside| aside.by)).collect()

@@ -2,13 +2,15 @@
 //! directory, or its name holds what replaced it; and yet programs save as they are used to.
 //!
 //! Pure. The [`Ledger`] is a state machine: it is told what programs made and renamed, and tells what may go
-//! therefore. [`ScratchNames`] are those under which programs keep what they remove again; [`Protection`] is what a
+//! therefore. [`Absences`] are what is gone for one process alone until that makes it anew. [`ScratchNames`] are those under which programs keep what they remove again; [`Protection`] is what a
 //! folder says of all this.
 
+mod absent;
 mod ledger;
 mod scratch;
 
-pub use ledger::{CameBack, Inode, Ledger, Made, Process, Renamed, Spot};
+pub use absent::{Absences, CameBack};
+pub use ledger::{Inode, Ledger, Made, Process, Renamed, Spot};
 pub use scratch::{MarkError, PatternError, ScratchMark, ScratchNames};
 
 /// How a folder protects its names under `edit`.

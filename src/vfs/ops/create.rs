@@ -48,6 +48,8 @@ impl FileSystem {
                 return self.open_found(view, &parent, &name, probe, flags, passthrough);
             }
             self.authorize(&making(&parent, &probe, false))?;
+            // What is noted as made is what has the name then.
+            let _held = self.hold_if_protected(&parent, &probe);
             let fd = self
                 .make(&parent, caller, |directory| {
                     Ok(backing::create(directory, &name, how, mode)?)
@@ -149,6 +151,7 @@ impl FileSystem {
             }
             let probe = self.probe_to_make(&parent, name, &mut look)?;
             self.authorize(&making(&parent, &probe, device && !self.is_bare(&parent)))?;
+            let _held = self.hold_if_protected(&parent, &probe);
             self.make(&parent, caller, |directory| make(&parent, directory, name))
                 .map_err(|error| taken(error, &mut look, false))?;
             let probe = self.probe(&parent, name)?;

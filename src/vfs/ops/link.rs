@@ -42,6 +42,13 @@ impl FileSystem {
                 occupied: probe.there.is_some(),
                 same_zone,
             })?;
+            // What is noted as made is what has the name then.
+            let _held = self.hold_if_protected(&parent, &probe);
+            let scratch = &parent.folder.policy.protection.scratch;
+            if scratch.match_name(name.as_bytes()) {
+                // It may have been made under this name.
+                self.remove_scratch_mark_of(&source)?;
+            }
             let _changing = (
                 self.changing(&parent.node),
                 self.touching(source.node.ino.family()),
@@ -53,15 +60,15 @@ impl FileSystem {
             }
             self.touched(&source.node);
             let probe = self.probe(&parent, &name)?;
-            self.note_made(
-                caller,
-                At {
-                    parent: &parent,
-                    name: &name,
-                    probe: &probe,
-                },
-                Making::Link,
-            );
+            let at = At {
+                parent: &parent,
+                name: &name,
+                probe: &probe,
+            };
+            let linked = probe.there.as_ref();
+            if linked.is_some_and(|there| there.object.is(&source.node.object)) {
+                self.note_made(caller, at, Making::Link);
+            }
             Ok(self.keep_made(view, &parent, &name, probe)?.1)
         })
     }

@@ -96,8 +96,14 @@ impl FileSystem {
                 whiteout: flags.whiteout,
                 exemption,
             })?;
-            if exemption.saves && protects(target.verdict) {
+            let saves = exemption.saves && protects(target.verdict);
+            if saves {
                 self.keep_maker(to, from)?;
+                self.keep_access(to, from)?;
+            }
+            self.lose_marks(from, to, saves)?;
+            if flags.exchange {
+                self.lose_marks(to, from, false)?;
             }
             // Under `edit`, what another mount makes there by now is not to be replaced.
             let judged_free = target.there.is_none() && protects(target.verdict) && !flags.no_replace;
@@ -121,8 +127,8 @@ impl FileSystem {
                     .as_ref()
                     .is_some_and(|other| other.object.is(&there.object))
             };
-            if !flags.exchange && !entry.there.as_ref().is_some_and(same) {
-                self.note_renamed(caller, from, to);
+            if !entry.there.as_ref().is_some_and(same) {
+                self.note_renamed(caller, from, to, flags.exchange);
             }
             Ok(())
         })

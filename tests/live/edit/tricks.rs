@@ -1,7 +1,8 @@
 //! Tricks to make a file vanish.
 
 use super::Who::{Cara, One, Two};
-use super::{Edited, plays};
+use super::{Edited, plays, plays_with};
+use crate::common::{BOB, OLGA};
 
 const DOC: &[&str] = &["doc", "other", "sub/"];
 const LEFT: [&str; 3] = ["doc: content of doc", "other: content of other", "sub/"];
@@ -367,4 +368,154 @@ fn taking_the_modes_away() {
         ],
         &LEFT,
     );
+}
+
+#[test]
+fn a_mark_of_a_scratch_file_that_a_hard_link_carries() {
+    plays(
+        &["doc", "db-journal", "other"],
+        &[
+            (
+                One,
+                "make('.a.swp', 0); os.link('.a.swp', 'tmp'); os.unlink('.a.swp')",
+                "ok",
+            ),
+            (One, "os.rename('tmp', 'doc'); os.rename('doc', '.a.swp')", "ok"),
+            (Two, "os.unlink('.a.swp')", "EPERM"),
+            (Two, "os.rename('.a.swp', 'doc')", "ok"),
+            (
+                One,
+                "os.mkdir('q'); make('q/db-journal', 0); os.link('q/db-journal', 't')",
+                "ok",
+            ),
+            (
+                One,
+                "os.unlink('q/db-journal'); os.rmdir('q'); os.rename('t', 'db-journal')",
+                "ok",
+            ),
+            (Two, "os.unlink('db-journal')", "EPERM"),
+            (
+                One,
+                "make('.b.swp', 0); os.link('.b.swp', 'u'); os.unlink('.b.swp')",
+                "ok",
+            ),
+            (One, "os.link('u', '.b.swp'); os.unlink('u')", "ok"),
+            (Two, "os.unlink('.b.swp')", "EPERM"),
+            (One, "os.unlink('.b.swp')", "ok"),
+        ],
+        &["db-journal: ", "doc: ", "other: content of other"],
+    );
+}
+
+#[test]
+fn a_scratch_file_that_the_owner_made_a_document_of() {
+    let Some(edited) = Edited::new(DOC, &[]) else {
+        return;
+    };
+    let owners = edited.world.mount(OLGA).join("tests");
+    edited.play(&[(One, "make('.d.swp', 0, b'draft')", "ok")]);
+    OLGA.run(|| std::fs::rename(owners.join(".d.swp"), owners.join("report")).unwrap());
+    edited.play(&[
+        (One, "os.rename('report', '.d.swp')", "ok"),
+        (One, "os.unlink('.d.swp')", "EPERM"),
+    ]);
+    // By another way than through a mount.
+    std::fs::rename(edited.backing.join(".d.swp"), edited.backing.join("report")).unwrap();
+    edited.play(&[
+        (One, "os.rename('report', '.d.swp')", "ok"),
+        (One, "os.unlink('.d.swp')", "EPERM"),
+    ]);
+    assert_eq!(edited.tree()[0], ".d.swp: draft");
+}
+
+#[test]
+fn what_one_mount_knows_and_another_has_changed_since() {
+    let Some(edited) = Edited::new(DOC, &[]) else {
+        return;
+    };
+    let other = edited.world.mount(BOB).join("tests");
+    let mut hand = edited.hand(One);
+    hand.must("make('xx')");
+    hand.must(&format!("os.chdir({other:?})"));
+    for call in [
+        "os.link('xx', 'x2'); os.rename('xx', 'foo'); make('t'); os.rename('t', 'foo')",
+        "os.rename('x2', 'doc'); os.rename('doc', 'xx')",
+        "os.chdir(top)",
+    ] {
+        hand.must(call);
+    }
+    assert_eq!(hand.does("os.unlink('xx')"), "EPERM");
+    // Nor if it is the owner who changes names.
+    let owners = edited.world.mount(OLGA).join("tests");
+    hand.must("make('yy')");
+    OLGA.run(|| {
+        std::fs::rename(owners.join("yy"), owners.join("report")).unwrap();
+        std::fs::rename(owners.join("report"), owners.join("yy")).unwrap();
+    });
+    assert_eq!(hand.does("os.unlink('yy')"), "EPERM");
+    hand.must("make('zz')");
+    OLGA.run(|| {
+        let (one, other) = (owners.join("zz"), owners.join("other"));
+        for _ in 0..2 {
+            let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+            let at = nix::fcntl::AT_FDCWD;
+            nix::fcntl::renameat2(at, &one, at, &other, flags).unwrap();
+        }
+    });
+    assert_eq!(hand.does("os.unlink('zz')"), "EPERM");
+}
+
+#[test]
+fn coming_back_to_be_the_maker() {
+    plays_with(
+        &["own-files=removable"],
+        DOC,
+        &[
+            (
+                One,
+                "os.rename('doc', 'doc~'); make('t'); os.rename('t', 'doc')",
+                "ok",
+            ),
+            (One, "os.unlink('doc~')", "ok"),
+            (One, "os.unlink('doc')", "EPERM"),
+            (
+                One,
+                "os.rename('other', 'o'); make('other', 0); os.unlink('o')",
+                "ok",
+            ),
+            (One, "os.unlink('other')", "EPERM"),
+        ],
+        &["doc: ", "other: ", "sub/"],
+    );
+}
+
+#[test]
+fn saving_so_that_nobody_may_read_it() {
+    let settings: &[&str] = &["replace-by-unlink=on"];
+    for edited in [Edited::adopted(DOC, settings), Edited::new(DOC, settings)] {
+        let Some(edited) = edited else { return };
+        edited.play(&[
+            (
+                One,
+                "fd = os.open('t', os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0); os.write(fd, b'new') and None",
+                "ok",
+            ),
+            (One, "os.rename('t', 'doc')", "ok"),
+            (Cara, "read('doc')", "new"),
+            (
+                One,
+                "os.rename('other', 'other~'); os.close(os.open('other', os.O_CREAT | os.O_WRONLY, 0))",
+                "ok",
+            ),
+            (One, "os.unlink('other~')", "ok"),
+            (Cara, "read('other')", ""),
+            (
+                One,
+                "os.unlink('doc'); os.close(os.open('doc', os.O_CREAT | os.O_WRONLY, 0))",
+                "ok",
+            ),
+            (Cara, "read('doc')", ""),
+            (Cara, "oct(os.stat('doc').st_mode & 0o600)", "0o600"),
+        ]);
+    }
 }

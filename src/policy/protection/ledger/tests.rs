@@ -218,31 +218,6 @@ fn a_second_step_aside_does_not_count() {
 }
 
 #[test]
-fn what_is_said_to_be_gone_is_so_for_one_process_and_for_a_while() {
-    let mut ledger = Ledger::default();
-    let (now, until) = (Duration::from_secs(1), Duration::from_secs(6));
-    ledger.said_gone(&at("doc"), inode(2), P, false, until);
-    assert!(ledger.is_gone(&at("doc"), inode(2), Some(P), now));
-    assert!(ledger.is_gone(&at("doc"), inode(2), None, now));
-    assert!(!ledger.is_gone(&at("doc"), inode(2), Some(Q), now));
-    assert!(
-        !ledger.is_gone(&at("doc"), inode(3), Some(P), now),
-        "another took its place"
-    );
-    assert!(!ledger.is_gone(&at("doc"), inode(2), Some(P), until));
-    assert_eq!(ledger.come_back(now, &HashSet::new()), []);
-    assert_eq!(
-        ledger.come_back(now, &ledger.waited_for()),
-        [CameBack {
-            spot: at("doc"),
-            by: P,
-            directory: false
-        }]
-    );
-    assert!(!ledger.knows_of_gone());
-}
-
-#[test]
 fn much_is_forgotten_the_oldest_first_and_nothing_is_kept_of_it() {
     let mut ledger = Ledger::default();
     let name = |number: u64| at(&format!("t{number}"));
