@@ -284,7 +284,7 @@ impl FileSystem {
         }
     }
 
-    fn others(&self, tell: impl Fn(&Self)) {
+    pub(super) fn others(&self, tell: impl Fn(&Self)) {
         for mount in self.shared.mounts() {
             if mount.id != self.id {
                 tell(&mount);

@@ -345,6 +345,11 @@ impl FileSystem {
             regular: from.kind() == Some(FileKind::Regular),
             replaced: to.there().is_some(),
         };
+        // An inode may be brought back to the name that it was made at after it has taken another's place meanwhile: by
+        // its name, the maker would take it for what he made.
+        if protected {
+            self.others(|mount| mount.edits.ledger().renamed(&renamed, None));
+        }
         let mut ledger = self.edits.ledger();
         ledger.renamed(&renamed, process.filter(|_| protected));
         ledger.is_back(&renamed.to);

@@ -2,7 +2,8 @@
 //!
 //! Events in, verdicts out. Everything is tied to three things at once: the name in its directory, the inode that
 //! bears it, and the process; where one of them is another, nothing is known, and what is not known is protected. So
-//! what happens past this mount needs not be told, and to forget anything is always safe.
+//! to forget anything is always safe, and of what happens past this mount it has to be told only what is renamed by
+//! those who may not remove it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
