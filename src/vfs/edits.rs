@@ -144,7 +144,8 @@ pub(super) fn inode(folder: FolderId, object: &Object) -> Option<Inode> {
 impl FileSystem {
     /// The process that asks.
     pub(super) fn process(&self, caller: Caller) -> Option<Process> {
-        self.shared.processes.of(caller.pid)
+        let process = self.shared.processes.of(caller.pid)?;
+        Some(process.within(self.id))
     }
 
     /// How an entry may go that is to be removed.

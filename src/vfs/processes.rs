@@ -5,8 +5,27 @@ use std::collections::HashSet;
 
 use parking_lot::Mutex;
 
+use super::ids::MountId;
 use crate::backing::{self, ThreadHandle};
 use crate::policy::Process;
+
+/// A process, in whatever mount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Running {
+    id: u32,
+    started: u64,
+}
+
+impl Running {
+    /// As it is known in a mount.
+    pub(super) fn within(self, mount: MountId) -> Process {
+        Process {
+            id: self.id,
+            started: self.started,
+            mount: mount.0,
+        }
+    }
+}
 
 /// Threads that asked lately, with their processes: to look whether one of them still runs takes a fraction of what
 /// it takes to read of a process.
@@ -19,7 +38,7 @@ pub(super) struct Processes {
 struct Known {
     thread: u32,
     handle: ThreadHandle,
-    process: Process,
+    process: Running,
 }
 
 /// Each takes a descriptor.
@@ -27,7 +46,7 @@ const MOST: usize = 32;
 
 impl Processes {
     /// The process of a thread; `None` if that is not visible here, or has ended.
-    pub(super) fn of(&self, thread: u32) -> Option<Process> {
+    pub(super) fn of(&self, thread: u32) -> Option<Running> {
         if thread == 0 {
             return None;
         }
@@ -44,7 +63,7 @@ impl Processes {
         drop(known);
         let handle = ThreadHandle::open(thread).ok();
         let (id, started) = backing::identity_of(thread).ok()?;
-        let process = Process { id, started };
+        let process = Running { id, started };
         // If it runs still, it was this one that was read of.
         if let Some(handle) = handle.filter(|handle| !handle.has_ended()) {
             let mut known = self.known.lock();
@@ -85,7 +104,8 @@ mod tests {
         assert_eq!(here(&processes), process);
         let other = std::thread::scope(|scope| scope.spawn(|| here(&processes)).join().unwrap());
         assert_eq!(other, process);
-        assert_eq!(ended(HashSet::from([process])), HashSet::new());
+        let known = |running: Running| running.within(MountId(1));
+        assert_eq!(ended(HashSet::from([known(process)])), HashSet::new());
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let theirs = processes.of(child.id()).unwrap();
         assert_ne!(theirs, process);
@@ -93,7 +113,8 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(processes.of(child.id()), None);
-        assert_eq!(ended(HashSet::from([theirs, process])), HashSet::from([theirs]));
+        let both = HashSet::from([known(theirs), known(process)]);
+        assert_eq!(ended(both), HashSet::from([known(theirs)]));
         assert_eq!(processes.of(0), None);
     }
 

@@ -99,8 +99,12 @@ mod tests {
     use super::*;
     use crate::policy::ids::FolderId;
 
-    const P: Process = Process { id: 7, started: 1 };
-    const Q: Process = Process { id: 8, started: 1 };
+    const P: Process = Process {
+        id: 7,
+        started: 1,
+        mount: 1,
+    };
+    const Q: Process = Process { id: 8, ..P };
 
     fn inode(number: u64) -> Inode {
         Inode {

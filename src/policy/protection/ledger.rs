@@ -9,14 +9,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::policy::ids::FolderId;
 
-/// A process: a number of the kernel's and when it was started, in ticks of `proc_pid_stat(5)` since the machine was.
-/// No two that ever ran have the same.
+/// A process in a mount: a number of the kernel's and when it was started, in ticks of `proc_pid_stat(5)` since the
+/// machine was. No two that ever ran have the same. What it made through one mount it did not through another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Process {
     /// The thread group's number.
     pub id: u32,
     /// When its first thread was started.
     pub started: u64,
+    /// The mount.
+    pub mount: u64,
 }
 
 /// An inode: its number, and its birth, which tells it from those that had the number before.

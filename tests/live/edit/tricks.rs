@@ -1,7 +1,8 @@
 //! Tricks to make a file vanish.
 
 use super::Who::{Cara, One, Two};
-use super::{Edited, plays, plays_with};
+use super::{Calls, Edited, plays, plays_with};
+use crate::common::hand::Hand;
 use crate::common::{BOB, OLGA};
 
 const DOC: &[&str] = &["doc", "other", "sub/"];
@@ -110,6 +111,52 @@ fn coming_back_with_what_is_protected() {
         ],
         &LEFT,
     );
+}
+
+#[test]
+fn coming_back_with_what_replaced_someone_else_s() {
+    plays(
+        DOC,
+        &[
+            (One, "os.rename('doc', 'doc~'); os.rename('other', 'doc')", "ok"),
+            (One, "make('t', text=b'new'); os.rename('t', 'doc')", "ok"),
+            (One, "os.unlink('doc~')", "EPERM"),
+        ],
+        &["doc: new", "doc~: content of doc", "sub/"],
+    );
+}
+
+#[test]
+fn coming_back_under_a_scratch_name() {
+    let plain: &Calls<'_> = &[
+        (One, "os.rename('.doc.swp', 'aside')", "ok"),
+        (One, "make('.doc.swp', 0, b'new'); os.unlink('aside')", "ok"),
+        (One, "os.unlink('.doc.swp')", "EPERM"),
+        (Two, "os.unlink('.doc.swp')", "EPERM"),
+    ];
+    plays(&[".doc.swp"], plain, &[".doc.swp: new"]);
+    let settings = &["own-files=removable", "replace-by-unlink=off"];
+    plays_with(settings, &[".doc.swp"], plain, &[".doc.swp: new"]);
+}
+
+#[test]
+fn coming_back_with_one_s_own_file() {
+    let calls: &Calls<'_> = &[
+        (One, "make('t', 0, b'new'); make('u', text=b'newer')", "ok"),
+        (One, "os.rename('doc', 'doc~'); os.rename('u', 'doc')", "ok"),
+        (One, "os.unlink('doc~')", "ok"),
+        (One, "os.unlink('doc')", "EPERM"),
+        (Two, "os.unlink('doc')", "EPERM"),
+        (Two, "os.rename('t', 'doc')", "EPERM"),
+        (Two, "os.unlink('t')", "ok"),
+    ];
+    let left = ["doc: newer", "other: content of other", "sub/"];
+    plays_with(&["own-files=removable"], DOC, calls, &left);
+    let Some(adopted) = Edited::adopted(DOC, &["own-files=removable"]) else {
+        return;
+    };
+    adopted.play(calls);
+    assert_eq!(adopted.tree(), left);
 }
 
 #[test]
@@ -330,6 +377,70 @@ fn a_scratch_name_as_target_and_as_source() {
             (Two, "os.unlink('.doc.swp')", "ok"),
         ],
         &LEFT,
+    );
+}
+
+#[test]
+fn another_name_of_a_scratch_file_that_takes_its_name() {
+    plays(
+        DOC,
+        &[
+            (One, "make('.doc.swp', 0, b'x')", "ok"),
+            (Two, "os.link('.doc.swp', 'l')", "ok"),
+            (One, "os.unlink('.doc.swp'); os.rename('l', '.doc.swp')", "ok"),
+            (One, "os.unlink('.doc.swp')", "EPERM"),
+            (
+                One,
+                "make('.book.swp', 0, b'x'); os.rename('.book.swp', 'book')",
+                "ok",
+            ),
+            (One, "os.link('book', '.book.swp')", "ok"),
+            (Two, "os.unlink('.book.swp')", "EPERM"),
+        ],
+        &[
+            ".book.swp: x",
+            ".doc.swp: x",
+            "book: x",
+            "doc: content of doc",
+            "other: content of other",
+            "sub/",
+        ],
+    );
+}
+
+/// Plays calls of Bob's through a second mount after the first has made `x`, and then removes that through the first.
+#[track_caller]
+fn comes_back_to(name: &str, calls: &[&str], left: &[&str]) {
+    let Some(edited) = Edited::new(DOC, &[]) else {
+        return;
+    };
+    let mut one = edited.hand(One);
+    let second = edited.world.mount(BOB).join("tests");
+    let mut two = Hand::new(BOB);
+    two.must(&format!("os.chdir({second:?})"));
+    one.must(&format!("make({name:?}, text=b'new')"));
+    for call in calls {
+        two.must(call);
+    }
+    assert_eq!(one.does(&format!("os.unlink({name:?})")), "EPERM");
+    assert_eq!(edited.tree(), left);
+}
+
+#[test]
+fn a_file_that_takes_a_place_through_another_mount_and_comes_back_with_it() {
+    comes_back_to(
+        ".doc.swp",
+        &["os.rename('.doc.swp', 'doc'); os.rename('doc', '.doc.swp')"],
+        &[".doc.swp: new", "other: content of other", "sub/"],
+    );
+    comes_back_to(
+        "x",
+        &[
+            "os.rename('x', 'y'); os.link('y', 'z')",
+            "os.close(os.open('t', os.O_CREAT | os.O_EXCL | os.O_WRONLY)); os.rename('t', 'y')",
+            "os.rename('z', 'doc'); os.rename('doc', 'x')",
+        ],
+        &["other: content of other", "sub/", "x: new", "y: "],
     );
 }
 

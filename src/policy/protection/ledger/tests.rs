@@ -4,8 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const P: Process = Process { id: 7, started: 1 };
-const Q: Process = Process { id: 8, started: 1 };
+const P: Process = Process {
+    id: 7,
+    started: 1,
+    mount: 1,
+};
+const Q: Process = Process { id: 8, ..P };
 const EXCLUSIVE: Made = Made {
     exclusively: true,
     new_file: true,
@@ -61,10 +65,15 @@ fn what_a_process_made_exclusively_is_its_own_and_nobody_else_s() {
         "another took its place"
     );
     assert!(!ledger.is_transient(&at("u"), inode(2), P), "another name of it");
-    let again = Process { id: P.id, started: 2 };
+    let again = Process { started: 2, ..P };
     assert!(
         !ledger.is_transient(&at("t"), inode(2), again),
         "the number was used again"
+    );
+    let elsewhere = Process { mount: 2, ..P };
+    assert!(
+        !ledger.is_transient(&at("t"), inode(2), elsewhere),
+        "another mount"
     );
     let reborn = Inode { birth: 5, ..inode(2) };
     assert!(
