@@ -170,7 +170,9 @@ impl Ledger {
             return;
         }
         let own = by.and_then(|by| self.own_of(from, *inode, by));
-        let aside = self.aside.get(from).filter(|aside| aside.inode == *inode);
+        // A rename by another process is final.
+        let aside = self.aside.get(from);
+        let aside = aside.filter(|aside| aside.inode == *inode && Some(aside.by) == by);
         let aside = aside.map(|aside| aside.left.clone());
         // What had come anew to a name is there no more.
         for spot in [from, to] {

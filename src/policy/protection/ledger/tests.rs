@@ -227,6 +227,15 @@ fn a_second_step_aside_does_not_count() {
 }
 
 #[test]
+fn what_another_process_has_renamed_before_steps_aside_like_others() {
+    let mut ledger = Ledger::default();
+    rename(&mut ledger, ("a", "doc"), 2, false, Q);
+    rename(&mut ledger, ("doc", "doc~"), 2, false, P);
+    ledger.made(&at("doc"), inode(3), P, PLAIN);
+    assert_eq!(anew(&ledger, "doc~", 2, P), Some(("doc".into(), 3)));
+}
+
+#[test]
 fn much_is_forgotten_the_oldest_first_and_nothing_is_kept_of_it() {
     let mut ledger = Ledger::default();
     let name = |number: u64| at(&format!("t{number}"));
