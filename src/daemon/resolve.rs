@@ -261,7 +261,7 @@ impl Core {
             format!("you have: {}", have.join(", "))
         };
         Ok(Refused::not_found(format!(
-            "there is no folder '{}' ({have})",
+            "there is no folder '{}' ({have}; a path in a mount begins with ./ or /)",
             quoted(name)
         )))
     }

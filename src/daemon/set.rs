@@ -87,10 +87,13 @@ fn settings(folder: &FolderRow) -> String {
     lines.map(|(key, value)| format!("{key}={value}")).join("\n")
 }
 
-/// Tells whether the second of two words was said.
+/// Tells whether the second of two words was said, or where that is a choice of yes and no a word for yes.
 fn choose(key: &str, word: &str, [first, second]: [&str; 2]) -> Result<bool> {
-    if word == first || word == second {
-        Ok(word == second)
+    let plain = key != "revoke";
+    if word == second || plain && ["on", "yes", "true"].contains(&word) {
+        Ok(true)
+    } else if word == first || plain && ["off", "no", "false"].contains(&word) {
+        Ok(false)
     } else {
         let word = word.escape_debug();
         Err(Refused::invalid(format!(

@@ -144,6 +144,7 @@ impl Core {
                      replace-by-unlink=on (for programs that write a file anew)"
                 ))
             }
+            Cause::DirectoryStays => Some(format!("ask {owner} for full")),
             Cause::Below => Some(format!("ask {owner}, who sees all that is in it")),
             Cause::OtherFolder => Some("copy it, and remove it here ('mv' does so by itself)".into()),
             Cause::Apart => Some("copy it".into()),
@@ -156,7 +157,7 @@ impl Core {
                 let level = level.map_or_else(String::new, |(level, _)| format!(", as {level} allows"));
                 Some(format!("open it anew{level}, or ask {owner}"))
             }
-            Cause::HiddenName | Cause::GivenAway | Cause::Device | Cause::Reserved => None,
+            Cause::HiddenName | Cause::Device | Cause::Reserved => None,
         }
     }
 }
@@ -186,12 +187,11 @@ fn reason(cause: Cause, held: Option<&Held>) -> String {
             };
             format!("{has}, which is not to {what}")
         }
-        Cause::Stays(_) => format!("{has}, and under edit nothing may disappear"),
+        Cause::Stays(_) | Cause::DirectoryStays => format!("{has}, and under edit nothing may disappear"),
         Cause::HiddenName => "the name is not to be had".into(),
         Cause::Below => "not everything in it is in your hands".into(),
         Cause::OtherFolder => "the two names are in two folders, which are like two disks".into(),
         Cause::Apart => "a second name may only lie where the same rules hold for everyone".into(),
-        Cause::GivenAway => "nobody gives a file to another".into(),
         Cause::Device => "devices are not made in a folder".into(),
         Cause::TopDirectory => "this is the list of your folders, and no directory".into(),
         Cause::Reserved => "attributes called user.lendfs. are lendfs's own".into(),

@@ -34,6 +34,8 @@ pub enum Cause {
     },
     /// The entry would disappear, and its level lets nothing disappear.
     Stays(Which),
+    /// Likewise, with all that is in it.
+    DirectoryStays,
     /// A line hides what is there under the new name, or would be.
     HiddenName,
     /// Something in the directory is not wholly the subject's.
@@ -42,8 +44,6 @@ pub enum Cause {
     OtherFolder,
     /// Lines tell the two names apart.
     Apart,
-    /// The file would become another's.
-    GivenAway,
     /// It would be a device.
     Device,
     /// It would change the list of folders.
@@ -62,10 +62,14 @@ pub fn cause(operation: &Operation, refusal: Refusal) -> Option<Cause> {
         Refusal::Access => access(operation),
         Refusal::NotPermitted => Some(match *operation {
             Operation::ChangeTop => Cause::TopDirectory,
-            Operation::SetAttr { .. } => Cause::GivenAway,
+            // That files are not given away is so everywhere, and programs try it of which nobody knows.
+            Operation::SetAttr { .. } => return None,
             Operation::SetXattr { .. } => Cause::Reserved,
             Operation::Make { .. } => Cause::Device,
-            Operation::Rename { entry, .. } if entry.rights.contains(Right::Delete) => {
+            Operation::Rename { directory: true, .. } => Cause::DirectoryStays,
+            Operation::Rename { target, occupied, .. }
+                if occupied && !target.rights.contains(Right::Delete) =>
+            {
                 Cause::Stays(Which::Target)
             }
             _ => Cause::Stays(Which::Entry),

@@ -155,6 +155,7 @@ impl FileSystem {
         let held = match cause {
             Cause::Missing { which, right, .. } => self.held(&view, call, which, right),
             Cause::Stays(which) => self.held(&view, call, which, Right::Delete),
+            Cause::DirectoryStays => self.held(&view, call, Which::Entry, Right::Delete),
             Cause::TakenBack => self.held(&view, call, Which::Entry, Right::Administer),
             _ => None,
         };
