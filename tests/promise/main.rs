@@ -20,8 +20,11 @@ mod random;
 
 mod call;
 mod choose;
+mod ending;
+mod judge;
 mod must;
 mod run;
+mod steps;
 mod tree;
 mod worker;
 mod worlds;

@@ -1,8 +1,8 @@
 //! What has to be allowed: the simple cases of what programs expect.
 
 use super::call::{Call, Flag};
+use super::judge::Judge;
 use super::tree::{Entry, Kind, parent};
-use super::worlds::Judge;
 
 impl Judge<'_> {
     /// Whether a call has to succeed.

@@ -57,8 +57,6 @@ pub struct Body {
     pub content: Vec<u8>,
     /// Its number, when the disk has told it.
     pub number: Option<u64>,
-    /// Who made it so that nothing could have been there.
-    pub born_to: Option<Asker>,
     /// By which user it was made, under which scratch name.
     pub scratch: Option<(u32, String)>,
 }
@@ -118,7 +116,6 @@ impl Tree {
             kind,
             content: content.into(),
             number: None,
-            born_to: None,
             scratch: None,
         };
         self.bodies.insert(self.last, body);
