@@ -76,7 +76,7 @@ impl Chooser<'_> {
         let other = self.there(&[File])?;
         let directory = parent(&doc).to_owned();
         let beside = |name: &str| join(&directory, name);
-        let elsewhere = join(&self.directory(), *self.random.one_of(&NAMES));
+        let elsewhere = join(&self.directory(), self.random.one_of::<&str>(&NAMES));
         let (aside, new, room) = (beside(&format!("{}~", name(&doc))), beside("new"), beside("room"));
         let mut make = |at: &str, exclusively: bool| Call::Create {
             at: at.into(),

@@ -133,7 +133,8 @@ impl Tree {
             gone: BTreeSet::new(),
             certain: true,
         };
-        self.entries.entry(path.into()).insert_entry(entry).into_mut()
+        self.entries.insert(path.into(), entry);
+        self.entries.get_mut(path).unwrap()
     }
 
     pub fn kind(&self, path: &str) -> Option<Kind> {
