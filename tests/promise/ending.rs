@@ -94,7 +94,11 @@ impl Run {
             }
         }
         let entries = self.trees.iter_mut().flat_map(|tree| tree.entries.values_mut());
-        entries.for_each(|entry| entry.gone.clear());
+        for entry in entries {
+            // Whoever made or moved it did so through a mount that is no more.
+            (entry.transient, entry.new_by, entry.aside) = (None, None, None);
+            entry.gone.clear();
+        }
     }
 
     pub(super) fn end_a_process(&mut self) {

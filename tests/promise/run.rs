@@ -15,6 +15,8 @@ use crate::common::{BOB, CARA, DAN, OLGA, ROOT, User, World, plant};
 
 /// After a change on the disk it may take so long until all mounts know of it.
 const SOON: Duration = Duration::from_millis(200);
+/// Of more worlds than these the true one is not to be looked for.
+const MOST_TREES: usize = 16;
 /// So many entries are enough.
 const FULL: usize = 26;
 
@@ -123,6 +125,8 @@ impl Run {
     pub fn step(&mut self) {
         self.steps += 1;
         match self.random.below(150) {
+            // What is not known for sure matters no more after that.
+            _ if self.trees.len() > MOST_TREES => self.restart(),
             0 => self.restart(),
             1 => self.kill_in_a_call(),
             2..5 => self.end_a_process(),
