@@ -32,8 +32,8 @@ pub struct Run {
     pub(super) trees: Vec<Tree>,
     pub(super) last_number: u32,
     pub(super) changed_on_disk: Option<Instant>,
-    /// The calls of the last step.
-    pub(super) before: Vec<Call>,
+    /// What was renamed lately.
+    pub(super) moved: Vec<(Instant, Call)>,
     pub(super) steps: usize,
     pub(super) answers: BTreeMap<String, usize>,
     pub(super) history: Vec<String>,
@@ -102,7 +102,7 @@ impl Run {
             workers: Vec::new(),
             last_number: 0,
             changed_on_disk: None,
-            before: Vec::new(),
+            moved: Vec::new(),
             steps: 0,
             answers: BTreeMap::new(),
             history: Vec::new(),
@@ -280,6 +280,13 @@ impl Run {
         let short = if succeeded(answer) { "ok" } else { answer };
         let role = if who.owner { "owner's " } else { "" };
         *self.answers.entry(format!("{role}{what} {short}")).or_default() += 1;
+    }
+
+    pub(super) fn remember_moves<'a>(&mut self, calls: impl IntoIterator<Item = &'a Call>) {
+        self.moved.retain(|(then, _)| then.elapsed() < SOON);
+        let moves = calls.into_iter().filter(|call| matches!(call, Call::Rename(..)));
+        self.moved
+            .extend(moves.map(|call| (Instant::now(), call.clone())));
     }
 
     pub(super) fn is_quiet(&self) -> bool {

@@ -63,13 +63,13 @@ impl Run {
         let mut worlds = Vec::new();
         for tree in &self.trees {
             worlds.extend(self.worlds_after(tree, &asked, &answer));
-            // Another mount's kernel may have gone through a directory that was moved just before.
-            let moved = self.before.iter().filter(|_| succeeded(&answer));
-            for call in moved.filter_map(|moved| asked.call.followed(moved)) {
+            // A kernel may have gone through a directory that was moved just before.
+            let moved = self.moved.iter().filter(|_| succeeded(&answer));
+            for call in moved.filter_map(|(_, moved)| asked.call.followed(moved)) {
                 worlds.extend(worlds::after(tree, &call, asked.who, self.rules));
             }
         }
-        self.before = vec![asked.call];
+        self.remember_moves([&asked.call]);
         self.settle(worlds);
     }
 
@@ -113,7 +113,7 @@ impl Run {
         let [first, second] = [0, 1].map(|at| (&asked[at], answers[at].as_str()));
         let mut worlds = self.worlds_after_two(first, second);
         worlds.extend(self.worlds_after_two(second, first));
-        self.before = asked.iter().map(|asked| asked.call.clone()).collect();
+        self.remember_moves(asked.iter().map(|asked| &asked.call));
         // Who came first is not for sure.
         for asked in &asked {
             worlds
