@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::call::Call;
-use super::run::Run;
+use super::run::{Run, planted};
 use super::steps::{doubt, succeeded};
 use super::tree::{Tree, look, name};
 use super::worlds::{self, World};
@@ -65,6 +65,22 @@ impl Run {
         self.start_again();
         let trees = self.trees.iter().cloned();
         self.settle(trees.map(|tree| World { tree, wrong: None }).collect());
+    }
+
+    /// Makes all anew where too much may be true.
+    pub(super) fn begin_anew(&mut self) {
+        self.history.push("all is made anew".into());
+        self.end(Signal::SIGKILL);
+        for entry in std::fs::read_dir(&self.backing).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        self.trees = vec![planted(&self.backing, &mut self.random)];
+        self.start_again();
     }
 
     /// Ends the daemon, and takes down what it leaves.

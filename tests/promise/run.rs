@@ -74,11 +74,7 @@ impl Run {
             world.folder("tests")
         };
         let mut random = Random::new(seed);
-        let files = ["doc", "book", "hall/doc", "hall/book", "hall/room/doc"];
-        plant(&backing, &files);
-        for file in files {
-            std::fs::write(backing.join(file), random.secret()).unwrap();
-        }
+        let tree = planted(&backing, &mut random);
         let settings = [
             (rules.own_files, "own-files=removable"),
             (rules.replace_by_unlink, "replace-by-unlink=on"),
@@ -96,7 +92,7 @@ impl Run {
             rules,
             random,
             world,
-            trees: vec![planted(&backing)],
+            trees: vec![tree],
             backing,
             places: Vec::new(),
             workers: Vec::new(),
@@ -125,8 +121,7 @@ impl Run {
     pub fn step(&mut self) {
         self.steps += 1;
         match self.random.below(150) {
-            // What is not known for sure matters no more after that.
-            _ if self.trees.len() > MOST_TREES => self.restart(),
+            _ if self.trees.len() > MOST_TREES => self.begin_anew(),
             0 => self.restart(),
             1 => self.kill_in_a_call(),
             2..5 => self.end_a_process(),
@@ -308,8 +303,13 @@ impl Run {
     }
 }
 
-/// The tree as Olga has made it.
-fn planted(backing: &std::path::Path) -> Tree {
+/// The tree as Olga makes it.
+pub fn planted(backing: &std::path::Path, random: &mut Random) -> Tree {
+    let files = ["doc", "book", "hall/doc", "hall/book", "hall/room/doc"];
+    plant(backing, &files);
+    for file in files {
+        std::fs::write(backing.join(file), random.secret()).unwrap();
+    }
     let mut tree = Tree::default();
     tree.plant(&look(backing), OLGA.uid);
     tree
