@@ -129,7 +129,9 @@ impl Mounted {
     /// EBUSY while something is open, unless `lazy`; ENOENT if it is not mounted any more.
     pub fn unmount(&self, lazy: bool) -> io::Result<()> {
         let at = self.at().ok_or(io::ErrorKind::NotFound)?;
-        if take_down(&at, self.id, Some(self.device), lazy)? {
+        let mut flags = MntFlags::empty();
+        flags.set(MntFlags::MNT_DETACH, lazy);
+        if take_down(&at, self.id, Some(self.device), flags)? {
             Ok(())
         } else {
             Err(io::Error::other(format!(
@@ -206,7 +208,8 @@ pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
         .lines()
         .any(|line| line.starts_with(&ours) && line.contains(" - fuse.lendfs "))
     {
-        take_down(at, id, None, true)?;
+        // Who waits for an answer that nobody gives any more must not keep it.
+        take_down(at, id, None, MntFlags::MNT_DETACH | MntFlags::MNT_FORCE)?;
     }
     Ok(())
 }
@@ -216,7 +219,7 @@ pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
 ///
 /// The way there belongs to a user, who could turn it elsewhere between the look and the deed: so the directory above
 /// is held open, and in it the name of a mount point can be neither renamed nor removed.
-fn take_down(at: &Path, id: u64, device: Option<Device>, lazy: bool) -> io::Result<bool> {
+fn take_down(at: &Path, id: u64, device: Option<Device>, flags: MntFlags) -> io::Result<bool> {
     let (Some(above), Some(name)) = (at.parent(), at.file_name()) else {
         return Ok(false);
     };
@@ -229,8 +232,7 @@ fn take_down(at: &Path, id: u64, device: Option<Device>, lazy: bool) -> io::Resu
         return Ok(false);
     }
     drop(there);
-    let mut flags = MntFlags::UMOUNT_NOFOLLOW;
-    flags.set(MntFlags::MNT_DETACH, lazy);
+    let flags = flags | MntFlags::UMOUNT_NOFOLLOW;
     let path = PathBuf::from(std::ffi::OsString::from_vec(proc_path(&above).into_bytes()));
     umount2(&path.join(at.file_name().unwrap_or_default()), flags)?;
     Ok(true)
