@@ -71,22 +71,31 @@ pub fn has_open(process: u32, ino: u64) -> bool {
 }
 
 /// Tells whether a thread has a signal pending that it does not block: then it does not want to wait any longer.
-/// A thread that is not there has nothing to wait for.
+/// A thread that is not there has nothing to wait for. What is pending for a process of several threads any other may
+/// take.
 pub fn signal_pending(thread: u32) -> bool {
     if thread == 0 {
         return false;
     }
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{thread}/status")) else {
+    // The name of the program may be of any bytes.
+    let Ok(status) = std::fs::read(format!("/proc/{thread}/status")) else {
         return true;
     };
-    let mask = |field: &str| {
-        status
-            .lines()
+    let status = String::from_utf8_lossy(&status);
+    let field = |field: &str| {
+        let mut lines = status.lines();
+        lines
             .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .map(str::trim)
+    };
+    let mask = |name: &str| {
+        field(name)
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
             .unwrap_or(0)
     };
-    (mask("SigPnd") | mask("ShdPnd")) & !mask("SigBlk") & !mask("SigIgn") != 0
+    let alone = field("Threads") == Some("1");
+    let pending = mask("SigPnd") | if alone { mask("ShdPnd") } else { 0 };
+    pending & !mask("SigBlk") & !mask("SigIgn") != 0
 }
 
 /// The process that a thread belongs to: its number, and when it was started, in ticks since the machine was
@@ -95,7 +104,9 @@ pub fn signal_pending(thread: u32) -> bool {
 /// # Errors
 /// ENOENT if it has ended; InvalidData for what is no such file.
 pub fn identity_of(thread: u32) -> io::Result<(u32, u64)> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
+    // The name of the program may be of any bytes.
+    let status = std::fs::read(format!("/proc/{thread}/status"))?;
+    let status = String::from_utf8_lossy(&status);
     let id = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     let id = id.and_then(|id| id.trim().parse().ok());
     let id = id.ok_or(io::ErrorKind::InvalidData)?;

@@ -19,10 +19,11 @@ const REPLACE: [&str; 2] = ["off", "on"];
 
 impl Run for requests::Set {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Said> {
-        let folder = core.owned_folder(caller, &self.folder)?;
         let Some(assignment) = self.assignment else {
-            return Ok(said(settings(&folder)));
+            // Who works in it may know what his programs may do.
+            return Ok(said(settings(&core.find_folder(caller, &self.folder)?)));
         };
+        let folder = core.owned_folder(caller, &self.folder)?;
         let (key, value) = assignment.split_once('=').ok_or_else(|| {
             let assignment = assignment.escape_debug();
             Refused::invalid(format!("'{assignment}' is not KEY=VALUE; {KEYS}"))

@@ -43,9 +43,10 @@ impl FileSystem {
     /// The uid of who made what was found at a name; `None` if that is not known: where no attributes are kept, another
     /// may have replaced the file.
     pub(super) fn maker_at(&self, at: At<'_>) -> Result<Option<u32>> {
-        let (Some(there), Some(fd)) = (at.there(), self.open_found_at(at)?) else {
+        let Some(there) = at.there() else {
             return Ok(None);
         };
+        let fd = self.open_found_at(at)?.ok_or(Error::Stale)?;
         match backing::get_xattr(fd.as_fd(), MAKER) {
             Ok(mark) => Ok(uid(&mark)),
             Err(error) if error.raw_os_error() == Some(libc::ENODATA) => {
@@ -85,11 +86,19 @@ impl FileSystem {
         let (Some(replaced), Some(there)) = (replaced.there(), by.there()) else {
             return Ok(());
         };
-        let mode = there.stat.mode | replaced.stat.mode & OWNERS_ACCESS;
-        if mode == there.stat.mode || there.object.kind != FileKind::Regular {
+        if there.object.kind != FileKind::Regular {
             return Ok(());
         }
+        let _held = self
+            .shared
+            .modes
+            .hold_inode(by.parent.node.folder, there.object.number);
         let fd = self.open_found_at(by)?.ok_or(Error::Stale)?;
+        let now = backing::stat(&fd)?.mode;
+        let mode = now | replaced.stat.mode & OWNERS_ACCESS;
+        if mode == now {
+            return Ok(());
+        }
         let _as = by.parent.folder.backing.credentials().assume()?;
         Ok(backing::chmod(&fd, mode)?)
     }

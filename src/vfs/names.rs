@@ -42,6 +42,14 @@ impl NameLocks {
         self.hold_both(directory, directory)
     }
 
+    /// Holds an inode.
+    pub(super) fn hold_inode(&self, folder: crate::policy::FolderId, number: u64) -> Held<'_> {
+        Held {
+            _one: self.0[stripe_of(folder, number)].lock(),
+            _other: None,
+        }
+    }
+
     /// Holds two.
     pub(super) fn hold_both(&self, one: &Node, other: &Node) -> Held<'_> {
         // Always in this order, so that nobody waits for each other.
@@ -55,6 +63,10 @@ impl NameLocks {
 
 /// By the inode: the numbers that nodes have may differ between mounts.
 fn stripe(directory: &Node) -> usize {
-    let number = directory.object.number ^ directory.folder.0.cast_unsigned() << 32;
+    stripe_of(directory.folder, directory.object.number)
+}
+
+fn stripe_of(folder: crate::policy::FolderId, number: u64) -> usize {
+    let number = number ^ folder.0.cast_unsigned() << 32;
     (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize % STRIPES
 }

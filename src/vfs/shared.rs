@@ -87,6 +87,8 @@ pub struct Shared {
     pub(super) pacing: Pacing,
     pub(super) processes: Processes,
     pub(super) names: NameLocks,
+    /// Of inodes, while a mode is judged and set.
+    pub(super) modes: NameLocks,
     pub(super) refusals: Refusals,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
@@ -138,6 +140,7 @@ impl Shared {
             pacing: Pacing::start(),
             processes: Processes::default(),
             names: NameLocks::default(),
+            modes: NameLocks::default(),
             refusals: Refusals::default(),
             files_of_a_mount: files / 4,
         })

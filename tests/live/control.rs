@@ -187,8 +187,10 @@ fn what_is_set_is_told_and_stays_over_a_restart() {
     assert_eq!(told(&world), before);
     world.refused(OLGA, "set tests scratch=*");
     assert_eq!(told(&world), before);
+    world.refused(BOB, "set lft-olga:tests");
     world.share("tests", BOB, "admin");
     world.refused(BOB, "set tests own-files=removable");
+    assert_eq!(world.ok(BOB, "set tests"), before);
 }
 
 #[test]

@@ -143,6 +143,47 @@ def count(path, rounds):
         fcntl.lockf(fd, fcntl.LOCK_UN)
 "#;
 
+const WAITERS: &str = r#"
+import signal, threading
+def wait_for_locks(path):
+    global answers, waiters
+    def wait():
+        fd = os.open(path, os.O_RDWR)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX)
+            answers.append("ok")
+        except OSError as error:
+            answers.append(error.errno)
+        os.close(fd)
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    answers, waiters = [], [threading.Thread(target=wait) for _ in range(3)]
+    for waiter in waiters: waiter.start()
+    # The main thread takes the signals; they are pending for the process until then.
+    signal.setitimer(signal.ITIMER_REAL, .001, .001)
+    end = time.time() + .5
+    while time.time() < end: sum(range(1000))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+def got():
+    for waiter in waiters: waiter.join()
+    return answers
+"#;
+
+#[test]
+fn who_waits_for_a_lock_is_not_disturbed_by_signals_that_another_thread_takes() {
+    let Some(mut stage) = Stage::new(&["file"]) else {
+        return;
+    };
+    let [(_, holds, holder), (_, waits, waiter), _] = &mut stage.hands;
+    holder.must(&format!(
+        "fd = os.open({:?}, os.O_RDWR); fcntl.lockf(fd, fcntl.LOCK_EX)",
+        holds.join("file")
+    ));
+    waiter.must(&format!("exec({WAITERS:?}, names)"));
+    waiter.must(&format!("wait_for_locks({:?})", waits.join("file")));
+    holder.must("os.close(fd)");
+    assert_eq!(waiter.does("got()"), "['ok', 'ok', 'ok']");
+}
+
 #[test]
 fn what_is_read_under_a_lock_is_what_was_written_under_it_before() {
     const ROUNDS: usize = 150;

@@ -92,7 +92,11 @@ pub(super) fn rename(operation: &Operation) -> Judgement {
             && (occupied || !exemption.line_at_new_name)
             && (exemption.entry
                 || exemption.saves
-                || entry.rights.contains(Right::Rename) && same_directory && !directory && target_may_go);
+                || entry.rights.contains(Right::Rename)
+                    && same_directory
+                    && !directory
+                    && target_may_go
+                    && !exemption.line_at_new_name);
     let replaces = target_may_go || exemption.saves && !exchange;
     if !leaves || !replaces {
         return Err(Refusal::NotPermitted);
@@ -288,6 +292,13 @@ mod tests {
             answer(Case { exemption, ..OVER })
         };
         assert_eq!(saves(|exempt| exempt.line_at_new_name = true), "ok");
+        // What is protected does not come to a line in place of what may go.
+        let over_own = exempt(|exempt| (exempt.target, exempt.line_at_new_name) = (true, true));
+        let case = Case {
+            exemption: over_own,
+            ..OVER
+        };
+        assert_eq!(answer(case), "EPERM");
         assert_eq!(saves(|exempt| exempt.line_at_old_name = true), "EPERM");
     }
 

@@ -95,15 +95,20 @@ pub struct Ledger {
     aside: HashMap<Spot, Aside>,
     /// Where what left a name is now.
     left: HashMap<Spot, Spot>,
-    /// All of them, the oldest first.
-    turns: BTreeMap<u64, Spot>,
+    /// All of them, those of each mount the oldest first.
+    turns: BTreeMap<Turn, Spot>,
+    /// How many of them each mount has.
+    of_mounts: HashMap<u64, usize>,
     turn: u64,
     /// From how many entries on it is worth while to look which processes have ended.
     due: usize,
 }
 
-/// More than this is not kept: the oldest is protected then.
-const MOST: usize = 16_384;
+/// A mount, and a number that counts up.
+type Turn = (u64, u64);
+
+/// More than this is not kept of one mount: the oldest is protected then.
+const MOST: usize = 4096;
 /// Below this it is not worth while to look which processes have ended.
 const LEAST_DUE: usize = 64;
 
@@ -111,7 +116,7 @@ impl Ledger {
     /// A process made an entry at a free name.
     pub fn made(&mut self, spot: &Spot, inode: Inode, by: Process, how: Made) {
         self.forget(spot);
-        let turn = self.next_turn(spot);
+        let turn = self.next_turn(spot, by);
         let own = Own { inode, by, how, turn };
         self.own.insert(spot.clone(), own);
         self.came_anew(spot, inode, by, how.new_file);
@@ -186,7 +191,7 @@ impl Ledger {
         // A name that held something is protected again, whoever owns what holds it now; nor is it what left the name
         // before that has come back then.
         if let Some(own) = own.filter(|_| !replaced) {
-            let turn = self.next_turn(to);
+            let turn = self.next_turn(to, by);
             self.own.insert(to.clone(), Own { turn, ..own });
             self.came_anew(to, *inode, by, own.how.new_file);
         }
@@ -229,7 +234,7 @@ impl Ledger {
     }
 
     fn step_aside(&mut self, from: &Spot, to: &Spot, inode: Inode, by: Process, moved_on: bool) {
-        let turn = self.next_turn(to);
+        let turn = self.next_turn(to, by);
         let aside = Aside {
             inode,
             by,
@@ -251,22 +256,39 @@ impl Ledger {
         }
     }
 
-    fn next_turn(&mut self, spot: &Spot) -> u64 {
-        while self.turns.len() >= MOST
-            && let Some((_, oldest)) = self.turns.pop_first()
-        {
+    /// Where one mount has as much as it may, its oldest goes: nobody is disturbed by what others do.
+    fn next_turn(&mut self, spot: &Spot, by: Process) -> u64 {
+        while self.of_mounts.get(&by.mount).is_some_and(|count| *count >= MOST) {
+            let mut theirs = self.turns.range((by.mount, 0)..=(by.mount, u64::MAX));
+            let Some((&turn, oldest)) = theirs.next() else {
+                break;
+            };
+            let oldest = oldest.clone();
+            self.give_back(turn);
             self.forget(&oldest);
         }
         self.turn += 1;
-        self.turns.insert(self.turn, spot.clone());
+        self.turns.insert((by.mount, self.turn), spot.clone());
+        *self.of_mounts.entry(by.mount).or_default() += 1;
         self.turn
+    }
+
+    fn give_back(&mut self, turn: Turn) {
+        if self.turns.remove(&turn).is_some()
+            && let Some(count) = self.of_mounts.get_mut(&turn.0)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_mounts.remove(&turn.0);
+            }
+        }
     }
 
     /// Forgets what is known of the entry that has a name.
     fn forget(&mut self, spot: &Spot) {
         self.forget_own(spot);
         if let Some(aside) = self.aside.remove(spot) {
-            self.turns.remove(&aside.turn);
+            self.give_back((aside.by.mount, aside.turn));
             if self.left.get(&aside.left) == Some(spot) {
                 self.left.remove(&aside.left);
             }
@@ -275,7 +297,7 @@ impl Ledger {
 
     fn forget_own(&mut self, spot: &Spot) {
         if let Some(entry) = self.own.remove(spot) {
-            self.turns.remove(&entry.turn);
+            self.give_back((entry.by.mount, entry.turn));
         }
     }
 }

@@ -200,7 +200,12 @@ impl FileSystem {
             backing::chown(fd, set.uid, set.gid)?;
         }
         if let Some(mode) = set.mode {
-            backing::chmod(fd, self.changed_mode(seen, mode, stat))?;
+            let _held = self
+                .shared
+                .modes
+                .hold_inode(seen.node.folder, seen.node.object.number);
+            let now = backing::stat(fd)?;
+            backing::chmod(fd, self.changed_mode(seen, mode, &now))?;
         }
         if set.atime.is_some() || set.mtime.is_some() {
             backing::utimens(fd, set.atime, set.mtime)?;

@@ -3,7 +3,7 @@
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind};
 use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right};
-use crate::vfs::edits::{At, Going, protects};
+use crate::vfs::edits::{At, Going};
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
@@ -35,12 +35,9 @@ impl FileSystem {
                 Target::Top => return self.refuse_in_top(view, name.as_bytes()),
                 Target::Entry(parent) => self.verify(view, parent)?,
             };
-            let mut probe = self.probe(&parent, &name)?;
             // What may go is judged by what has the name, which must not be another's when it goes.
-            let _held = protects(probe.verdict).then(|| self.shared.names.hold(&parent.node));
-            if protects(probe.verdict) {
-                probe = self.probe(&parent, &name)?;
-            }
+            let _held = self.shared.names.hold(&parent.node);
+            let probe = self.probe(&parent, &name)?;
             let leads = parent.folder.tree.leads(probe.cursor);
             let Some(kind) = probe.kind() else {
                 self.authorize(&Operation::LookUp {

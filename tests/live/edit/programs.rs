@@ -243,3 +243,16 @@ fn where_a_line_starts_names_stay() {
         ]
     );
 }
+
+#[test]
+fn a_program_with_a_name_of_any_bytes_cleans_up_after_itself() {
+    plays(
+        &["doc"],
+        &[
+            (One, "libc.prctl(15, bytes([0x66, 0xc3, 0x28, 0xff]))", "0"),
+            (One, "make('t'); os.unlink('t')", "ok"),
+            (One, "make('t', text=b'new'); os.rename('t', 'doc')", "ok"),
+        ],
+        &["doc: new"],
+    );
+}

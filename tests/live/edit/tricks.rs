@@ -630,3 +630,21 @@ fn saving_so_that_nobody_may_read_it() {
         ]);
     }
 }
+
+#[test]
+fn bringing_what_is_protected_to_a_line_in_place_of_one_s_own() {
+    let Some(edited) = Edited::new(&["doc", "gone", "x"], &[]) else {
+        return;
+    };
+    edited.world.permit("tests/gone", "lft-cara", "invisible");
+    edited.world.permit("tests/x", BOB.name, "full");
+    std::fs::remove_file(edited.backing.join("gone")).unwrap();
+    edited.play(&[
+        (One, "make('gone'); os.rename('doc', 'gone')", "EPERM"),
+        (One, "os.unlink('gone'); os.rename('doc', 'gone')", "EPERM"),
+        (One, "os.rename('doc', 'x')", "EPERM"),
+        (One, "os.unlink('x'); os.rename('doc', 'x')", "EPERM"),
+        (Cara, "read('doc')", "content of doc"),
+    ]);
+    assert_eq!(edited.tree(), ["doc: content of doc"]);
+}

@@ -240,15 +240,23 @@ fn much_is_forgotten_the_oldest_first_and_nothing_is_kept_of_it() {
     let mut ledger = Ledger::default();
     let name = |number: u64| at(&format!("t{number}"));
     let last = 2 * MOST as u64;
+    ledger.made(&at("other"), inode(last), Process { mount: 2, ..P }, EXCLUSIVE);
     for number in 0..last {
         ledger.made(&name(number), inode(number), P, EXCLUSIVE);
     }
     assert!(!ledger.is_transient(&name(0), inode(0), P));
     assert!(ledger.is_transient(&name(last - 1), inode(last - 1), P));
-    assert_eq!((ledger.own.len(), ledger.turns.len()), (MOST, MOST));
+    let other = Process { mount: 2, ..P };
+    assert!(
+        ledger.is_transient(&at("other"), inode(last), other),
+        "another mount's"
+    );
+    assert_eq!((ledger.own.len(), ledger.turns.len()), (MOST + 1, MOST + 1));
+    assert_eq!(ledger.of_mounts, HashMap::from([(1, MOST), (2, 1)]));
     assert!(ledger.is_due());
     ledger.forget_ended(&ledger.processes());
     assert!(ledger.is_empty() && ledger.own.is_empty() && !ledger.is_due());
+    assert_eq!(ledger.of_mounts, HashMap::new());
 }
 
 /// A call on a directory of a few names, by one of two processes.
