@@ -192,7 +192,10 @@ impl FileSystem {
     /// What holds for a node.
     pub(super) fn seen_node(&self, view: &View, node: Arc<Node>) -> Result<Seen> {
         let folder = view.folder(node.folder).ok_or(Refusal::NotFound)?;
-        let cursor = self.cursor(view, folder, &node)?;
+        let mut cursor = self.cursor(view, folder, &node)?;
+        if let Some(most) = node.displaced() {
+            cursor = folder.tree.capped(cursor, most);
+        }
         let way = folder.tree.verdict(cursor).corridor;
         let there = way
             .then(|| self.shared.descriptors.of(folder, &node).ok())

@@ -21,6 +21,7 @@ mod coherence;
 mod counters;
 mod cut;
 mod descriptors;
+mod displace;
 mod edits;
 pub mod error;
 pub mod filesystem;

@@ -20,7 +20,7 @@ use super::ids::Ino;
 use super::kernel::BackingFile;
 use super::locks::NodeLocks;
 use crate::backing::{Birth, FileHandle, FileKind, KeptName, Name, Stat};
-use crate::policy::{Cursor, FolderId, PlaceId};
+use crate::policy::{self, Cursor, FolderId, PlaceId};
 
 /// An inode of a backing.
 #[derive(Clone, Debug)]
@@ -151,6 +151,8 @@ const BYPASSED_FOR_WRITING: u8 = 2;
 struct State {
     position: Position,
     standing: Standing,
+    /// The most that holds since another mount moved it, until it is found again.
+    displaced: Option<policy::Standing>,
     /// Its descriptor, while it has one.
     fd: Option<Arc<OwnedFd>>,
     /// Whether the descriptor is kept as long as the node lives: the file has lost its name.
@@ -184,6 +186,7 @@ impl Node {
             state: Mutex::new(State {
                 position,
                 standing: Standing { generation, cursor },
+                displaced: None,
                 fd: opened.fd,
                 pinned: false,
                 readable: false,
@@ -314,6 +317,7 @@ impl Node {
     pub(super) fn found(&self, position: Position, generation: u64, cursor: Cursor) {
         let mut state = self.state.lock();
         state.standing = Standing { generation, cursor };
+        state.displaced = None;
         let before = std::mem::replace(&mut state.position, position);
         // It may be the last to hold its directory, and that the next one up.
         drop(state);
@@ -324,9 +328,21 @@ impl Node {
     pub(super) fn moved(&self, position: Position) {
         let mut state = self.state.lock();
         state.standing.generation = 0;
+        state.displaced = None;
         let before = std::mem::replace(&mut state.position, position);
         drop(state);
         drop(before);
+    }
+
+    /// Notes that another mount moved it to where no more than this holds: this mount need not know the way there.
+    pub(super) fn displace(&self, most: policy::Standing) {
+        let displaced = &mut self.state.lock().displaced;
+        *displaced = Some(displaced.map_or(most, |before| before.min(most)));
+    }
+
+    /// The most that holds since then, if it was not found again.
+    pub(super) fn displaced(&self) -> Option<policy::Standing> {
+        self.state.lock().displaced
     }
 
     /// The cursor, if it is of this generation.

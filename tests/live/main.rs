@@ -23,6 +23,7 @@ mod command_line;
 mod control;
 mod cut;
 mod data;
+mod displaced;
 mod edit;
 mod following;
 mod immediate;

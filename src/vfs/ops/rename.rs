@@ -170,8 +170,10 @@ impl FileSystem {
             backing::rename(&from, name, &to, new_name, flags)?;
         }
         self.follow(parent, name, entry, new_parent, new_name);
+        self.displace((parent, name), (new_parent, new_name), entry.kind());
         if flags.exchange {
             self.follow(new_parent, new_name, target, parent, name);
+            self.displace((new_parent, new_name), (parent, name), target.kind());
             self.note_bearer(parent, name, target);
         }
         self.note_bearer(new_parent, new_name, entry);
