@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,6 +38,8 @@ pub struct Mounted {
     id: u64,
     device: Device,
     detached: Option<OwnedFd>,
+    /// Whether it was taken down here: both numbers may be another's since.
+    down: AtomicBool,
 }
 
 /// Mounts on a directory that is held open: whatever its path leads to by now. Gives the `/dev/fuse` descriptor
@@ -77,6 +80,7 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
         id,
         device: Device { major, minor },
         detached: sys::clone_mount(root.as_fd()).ok(),
+        down: AtomicBool::new(false),
     };
     Ok((device, mounted))
 }
@@ -99,6 +103,9 @@ impl Mounted {
 
     /// Where it is mounted now; `None` if it is not.
     pub fn at(&self) -> Option<PathBuf> {
+        if self.down.load(Ordering::Acquire) {
+            return None;
+        }
         let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
         mounts.split(|&byte| byte == b'\n').find_map(|line| {
             let found = identity(line)?;
@@ -114,7 +121,7 @@ impl Mounted {
 
     /// Likewise, by a table that was read for many.
     pub fn is_in(&self, table: &MountTable) -> bool {
-        table.mounts.contains(&self.identity())
+        !self.down.load(Ordering::Acquire) && table.mounts.contains(&self.identity())
     }
 
     /// The number of a mount is given to the next one as soon as it is free; that of the file system is not, as long as
@@ -132,6 +139,7 @@ impl Mounted {
         let mut flags = MntFlags::empty();
         flags.set(MntFlags::MNT_DETACH, lazy);
         if take_down(&at, self.id, Some(self.device), flags)? {
+            self.down.store(true, Ordering::Release);
             Ok(())
         } else {
             Err(io::Error::other(format!(
@@ -271,6 +279,40 @@ mod tests {
         for wrong in [&b""[..], b"36 35", b"x 35 98:0 /", b"36 35 98 /"] {
             assert_eq!(identity(wrong), None);
         }
+    }
+
+    #[test]
+    fn what_was_taken_down_is_not_the_next_one_that_has_its_numbers() {
+        let scratch = tempfile::tempdir().unwrap();
+        let options = FuseMountOptions {
+            uid: 0,
+            gid: 0,
+            allow_other: false,
+            default_permissions: false,
+            read_only: false,
+        };
+        let mount = |name: &str| {
+            let at = scratch.path().join(name);
+            std::fs::create_dir(&at).unwrap();
+            mount_fuse(open_root(&at).unwrap().as_fd(), &options)
+        };
+        let Ok((device, mut first)) = mount("first") else {
+            println!("SKIP: nothing can be mounted");
+            return;
+        };
+        assert!(first.is_mounted());
+        drop(first.take_detached());
+        first.unmount(false).unwrap();
+        drop(device);
+        // The kernel gives the lowest numbers that are free.
+        let others: Vec<_> = (0..4).map(|number| mount(&number.to_string()).unwrap()).collect();
+        let taken_for_another = first.is_mounted() || first.is_in(&MountTable::read().unwrap());
+        let again = first.unmount(true);
+        let left = others.iter().filter(|(_, other)| other.unmount(true).is_ok());
+        assert_eq!(
+            (taken_for_another, again.is_err(), left.count()),
+            (false, true, 4)
+        );
     }
 
     #[test]

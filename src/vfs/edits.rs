@@ -125,6 +125,11 @@ pub(super) fn protects(verdict: Verdict) -> bool {
     verdict.rights.contains(Right::Write) && !verdict.rights.contains(Right::Delete)
 }
 
+/// Tells whether the level protects either name of a rename.
+fn is_protected(from: At<'_>, to: At<'_>) -> bool {
+    protects(from.probe.verdict) || to.there().is_some() && protects(to.probe.verdict)
+}
+
 pub(super) fn spot(parent: &Seen, name: &Name) -> Option<Spot> {
     Some(Spot {
         directory: inode(parent.node.folder, &parent.node.object)?,
@@ -142,6 +147,11 @@ pub(super) fn inode(folder: FolderId, object: &Object) -> Option<Inode> {
 }
 
 impl FileSystem {
+    /// The process that asks for a rename, where that matters.
+    pub(super) fn process_to_rename(&self, caller: Caller, from: At<'_>, to: At<'_>) -> Option<Process> {
+        is_protected(from, to).then(|| self.process(caller)).flatten()
+    }
+
     /// The process that asks.
     pub(super) fn process(&self, caller: Caller) -> Option<Process> {
         let process = self.shared.processes.of(caller.pid)?;
@@ -171,10 +181,9 @@ impl FileSystem {
     }
 
     /// What a rename may do although the level protects names.
-    pub(super) fn exemption(&self, caller: Caller, from: At<'_>, to: At<'_>) -> Result<Exemption> {
+    pub(super) fn exemption(&self, process: Option<Process>, from: At<'_>, to: At<'_>) -> Result<Exemption> {
         let occupied = to.there().is_some();
-        let protected = protects(from.probe.verdict) || occupied && protects(to.probe.verdict);
-        if !protected {
+        if !is_protected(from, to) {
             return Ok(Exemption::default());
         }
         let line = |at: At<'_>| {
@@ -183,7 +192,6 @@ impl FileSystem {
                 && path_below(at.parent, at.name).is_none_or(|path| places.find(&path).is_some())
         };
         let (line_at_old_name, line_at_new_name) = (line(from), line(to));
-        let process = self.process(caller);
         let transient = |at: At<'_>| -> Result<bool> {
             let by_process = |process| self.is_transient(at, process) && self.is_whole(at, process);
             Ok(process.is_some_and(by_process) || self.is_scratch(at)?)
@@ -334,7 +342,7 @@ impl FileSystem {
     }
 
     /// Notes that an entry was renamed, whatever the level is.
-    pub(super) fn note_renamed(&self, caller: Caller, from: At<'_>, to: At<'_>, exchange: bool) {
+    pub(super) fn note_renamed(&self, process: Option<Process>, from: At<'_>, to: At<'_>, exchange: bool) {
         let protected = protects(from.probe.verdict);
         let absent = self.edits.knows_of_gone();
         if !protected && !absent && from.ledger().is_empty() {
@@ -353,7 +361,6 @@ impl FileSystem {
             from.ledger().exchanged(&old, &new);
             return;
         };
-        let process = self.process(caller);
         let renamed = Renamed {
             from: old,
             to: new,

@@ -73,7 +73,8 @@ impl FileSystem {
                 name: &new_name,
                 probe: &target,
             };
-            let exemption = self.exemption(caller, from, to)?;
+            let process = self.process_to_rename(caller, from, to);
+            let exemption = self.exemption(process, from, to)?;
             // To who unlinked it the name is free.
             flags.no_replace &= self.presence(caller, to) != Presence::Gone;
             let tree = &parent.folder.tree;
@@ -128,7 +129,7 @@ impl FileSystem {
                     .is_some_and(|other| other.object.is(&there.object))
             };
             if !entry.there.as_ref().is_some_and(same) {
-                self.note_renamed(caller, from, to, flags.exchange);
+                self.note_renamed(process, from, to, flags.exchange);
             }
             Ok(())
         })
