@@ -18,7 +18,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::error::{Error, Result};
-use super::node::{Node, Object, Opened, Position};
+use super::node::{Node, Position};
+use super::object::{Object, Opened};
 use super::view::FolderView;
 use crate::backing::{self, FileHandle, Name, Stat};
 use crate::policy::PlacePath;

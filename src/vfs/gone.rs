@@ -14,7 +14,7 @@ use super::error::{Error, Result};
 use super::filesystem::{Caller, FileSystem, Seen};
 use super::ids::Ino;
 use super::locate::Probe;
-use super::node::Object;
+use super::object::Object;
 use super::processes;
 use crate::backing::{self, DirStream, FileKind, Name, RenameFlags};
 use crate::policy::{Inode, Operation, Process, Spot};
@@ -163,6 +163,7 @@ impl FileSystem {
         })?;
         self.touched_inode(old.parent, old.probe);
         self.lost_name(old);
+        self.note_removed(old);
         self.no_longer_gone(old);
         Ok(made)
     }

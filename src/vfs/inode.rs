@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::filesystem::{FileSystem, Seen};
-use super::node::{Node, Object, Opened};
+use super::node::Node;
+use super::object::{Object, Opened};
 use super::view::FolderView;
 use crate::backing::{self, FileHandle, Name, Stat};
 use crate::policy::{Cursor, Refusal};

@@ -41,6 +41,7 @@ pub mod mount;
 mod names;
 pub mod node;
 pub mod nodes;
+pub mod object;
 pub mod ops;
 mod paths;
 mod pool;

@@ -12,90 +12,16 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::ids::Ino;
 use super::kernel::BackingFile;
 use super::locks::NodeLocks;
-use crate::backing::{Birth, FileHandle, FileKind, KeptName, Name, Stat};
+use super::object::{Object, Opened};
+use crate::backing::{FileKind, KeptName, Name};
 use crate::policy::{self, Cursor, FolderId, PlaceId};
-
-/// An inode of a backing.
-#[derive(Clone, Debug)]
-pub struct Object {
-    /// What it is.
-    pub kind: FileKind,
-    /// Its inode number on the backing.
-    pub number: u64,
-    /// The backing's device number.
-    pub device: u64,
-    /// When it was made, where the backing tells.
-    pub birth: Option<Birth>,
-    handle: OnceLock<FileHandle>,
-}
-
-impl Object {
-    /// The inode with these attributes.
-    pub fn of(stat: &Stat) -> Self {
-        Self {
-            kind: stat.kind,
-            number: stat.ino,
-            device: stat.dev,
-            birth: stat.birth,
-            handle: OnceLock::new(),
-        }
-    }
-
-    /// Its file handle, if that was asked for. Where the backing has none, and where no birth is told, it is asked
-    /// for at once.
-    pub fn handle(&self) -> Option<&FileHandle> {
-        self.handle.get()
-    }
-
-    /// Notes its file handle.
-    pub(super) fn learn(&self, handle: FileHandle) {
-        // Another may have been quicker, with the same.
-        let _ = self.handle.set(handle);
-    }
-
-    /// Tells whether both are one inode.
-    pub fn is(&self, other: &Self) -> bool {
-        // Where there is neither birth nor handle, the numbers suffice: the node's descriptor is held as long as
-        // the node, and keeps its number from being given anew.
-        let same = (self.number, self.device, self.birth) == (other.number, other.device, other.birth);
-        match (self.handle(), other.handle()) {
-            (Some(one), Some(other)) => same && one == other,
-            _ => same,
-        }
-    }
-
-    /// Tells whether these are attributes of it, as far as attributes tell.
-    pub(super) fn has(&self, stat: &Stat) -> bool {
-        (self.number, self.device, self.birth) == (stat.ino, stat.dev, stat.birth)
-    }
-
-    /// A number that stays, and that differs, but for chance, between two inodes that bore one number.
-    pub(super) fn generation(&self) -> u64 {
-        match (self.birth, self.handle()) {
-            (Some(birth), _) => birth.generation(),
-            (None, Some(handle)) => handle.generation(),
-            (None, None) => 0,
-        }
-    }
-}
-
-/// An inode that was just found.
-#[derive(Debug)]
-pub struct Opened {
-    /// An `O_PATH` descriptor of it, if its attributes were not enough.
-    pub fd: Option<Arc<OwnedFd>>,
-    /// Which it is.
-    pub object: Object,
-    /// Its attributes.
-    pub stat: Stat,
-}
 
 /// Where a node was last found.
 #[derive(Clone, Debug)]

@@ -12,7 +12,8 @@ use parking_lot::RwLock;
 
 use super::census::Census;
 use super::ids::Ino;
-use super::node::{Node, Object, Opened, Position};
+use super::node::{Node, Position};
+use super::object::{Object, Opened};
 use crate::policy::{Cursor, FolderId};
 
 const SHARDS: usize = 32;

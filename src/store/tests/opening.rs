@@ -115,6 +115,7 @@ fn what_the_first_version_wrote_is_read_as_it_was_meant() {
     let store = Store::open(dir.path()).unwrap();
     let folder = &store.snapshot().unwrap().folders[&crate::policy::FolderId(1)];
     assert_eq!((folder.inheritance, folder.strict), (Inheritance::Widen, false));
+    assert_eq!(folder.protection, crate::policy::Protection::default());
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::handles::{Listed, Listing, OpenDirectory};
 use crate::vfs::ids::{Fh, Ino};
 use crate::vfs::inode::needs_handle;
-use crate::vfs::node::{Opened, Position};
+use crate::vfs::node::Position;
+use crate::vfs::object::Opened;
 use crate::vfs::view::View;
 
 /// Each listing begins with `.` and `..`.

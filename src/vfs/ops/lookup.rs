@@ -13,7 +13,8 @@ use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::gone::Presence;
 use crate::vfs::ids::Ino;
 use crate::vfs::locate::{Probe, verdict_of};
-use crate::vfs::node::{Opened, Position};
+use crate::vfs::node::Position;
+use crate::vfs::object::Opened;
 use crate::vfs::view::{FolderView, View};
 
 impl FileSystem {

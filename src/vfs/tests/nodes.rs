@@ -7,8 +7,9 @@ use crate::policy::{
     AccountId, AccountKind, Cursor, FolderId, FolderPolicy, Inheritance, Level, Places, Standing, Subject,
     SubjectTree,
 };
-use crate::vfs::node::{Node, Opened, Position};
+use crate::vfs::node::{Node, Position};
 use crate::vfs::nodes::{Found, Nodes};
+use crate::vfs::object::Opened;
 
 /// A quarter of a million fills the table as a million does, in a build that takes its time.
 const FILES: usize = if cfg!(debug_assertions) {
