@@ -1,5 +1,6 @@
 //! around: what `lendfs ls` asks of a directory beside its files.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::core::{Caller, Core};
@@ -9,7 +10,7 @@ use super::server::Run;
 use crate::control::wire::{Bytes, PlaceRef};
 use crate::control::{answers as answer, requests};
 use crate::policy::authority::Actor;
-use crate::policy::{FolderPolicy, Place, Principal};
+use crate::policy::{FolderPolicy, Place, PlaceId, Principal};
 
 impl Run for requests::Around {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Around> {
@@ -26,12 +27,8 @@ impl Run for requests::Around {
         core.anchor(caller, &found)?;
         let places = policy.places.at_or_below(&found.path);
         let children = places.filter(|place| place.path.parent().as_ref() == Some(&found.path));
-        let mut entries = Vec::new();
-        for place in children {
-            if let Some(name) = place.path.file_name() {
-                entries.extend(core.others(&actor, caller, &policy, place, name));
-            }
-        }
+        let named = children.filter_map(|place| Some((place, place.path.file_name()?)));
+        let entries = core.others(&actor, caller, &policy, named);
         Ok(answer::Around {
             at: core.mounted_at(caller, &found)?,
             entries,
@@ -47,9 +44,9 @@ impl Core {
                 continue;
             };
             let actor = self.actor(caller, policy)?;
-            if let Some(place) = policy.places.get(entry.place) {
-                entries.extend(self.others(&actor, caller, policy, place, &entry.name));
-            }
+            let place = policy.places.get(entry.place);
+            let named = place.into_iter().map(|place| (place, &*entry.name));
+            entries.extend(self.others(&actor, caller, policy, named));
         }
         Ok(answer::Around {
             at: Vec::new(),
@@ -57,27 +54,37 @@ impl Core {
         })
     }
 
-    /// The lines of others at a place, if the caller may know them and there are any.
-    fn others(
-        &self, actor: &Actor<'_>, caller: &Caller, policy: &FolderPolicy, place: &Place, name: &[u8],
-    ) -> Option<answer::Others> {
-        actor.inspects(&place.path).ok()?;
-        let all = policy.lines.values().flat_map(|lines| lines.iter());
-        let others = all
-            .filter(|line| line.place == place.id && line.principal != Principal::Account(caller.account.id));
-        let mut lines: Vec<_> = others
-            .filter_map(|line| {
-                Some(answer::LineOfOther {
-                    principal: self.store.principal_name(line.principal).ok()?,
-                    level: line.level.to_string(),
-                })
-            })
+    /// The lines of others at some places, each with its name, where the caller may know them and there are any. Looks
+    /// through the lines of the folder once, however many places there are.
+    fn others<'a>(
+        &self, actor: &Actor<'_>, caller: &Caller, policy: &FolderPolicy,
+        places: impl Iterator<Item = (&'a Place, &'a [u8])>,
+    ) -> Vec<answer::Others> {
+        let known = places.filter(|(place, _)| actor.inspects(&place.path).is_ok());
+        let mut at: HashMap<PlaceId, (&[u8], Vec<answer::LineOfOther>)> = known
+            .map(|(place, name)| (place.id, (name, Vec::new())))
             .collect();
-        lines.sort_unstable();
-        (!lines.is_empty()).then(|| answer::Others {
-            name: Bytes(name.into()),
-            lines,
-        })
+        if at.is_empty() {
+            return Vec::new();
+        }
+        for line in policy.lines.values().flat_map(|lines| lines.iter()) {
+            if let Some((_, lines)) = at.get_mut(&line.place)
+                && line.principal != Principal::Account(caller.account.id)
+                && let Ok(principal) = self.store.principal_name(line.principal)
+            {
+                let level = line.level.to_string();
+                lines.push(answer::LineOfOther { principal, level });
+            }
+        }
+        at.retain(|_, (_, lines)| !lines.is_empty());
+        let others = at.into_values().map(|(name, mut lines)| {
+            lines.sort_unstable();
+            answer::Others {
+                name: Bytes(name.into()),
+                lines,
+            }
+        });
+        others.collect()
     }
 
     /// Where the caller's mounts show a place.
