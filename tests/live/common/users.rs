@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -101,14 +101,31 @@ impl Drop for Users {
         }
         let _no_other = change_users();
         for user in ALL {
-            let _ = run("userdel", &[user.name]);
-            let _ = run("groupdel", &[user.name]);
+            remove_user(user);
         }
         // Whoever still has a process stays, and whoever stays is a member.
         if !ALL.iter().any(|user| known(user.name, "passwd")) {
             let _ = run("groupdel", &[STAFF]);
         }
     }
+}
+
+/// Removes a user as soon as no process of his is left: `userdel` refuses before, and one that was told to end may take
+/// its time to be gone.
+fn remove_user(user: User) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let output = run("userdel", &[user.name]);
+        if !known(user.name, "passwd") {
+            break;
+        }
+        if Instant::now() > patience {
+            eprintln!("{} stays: {}", user.name, String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = run("groupdel", &[user.name]);
 }
 
 /// Lets no other test change the operating system's users meanwhile.
