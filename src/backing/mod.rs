@@ -21,6 +21,7 @@ mod change;
 mod data;
 mod handle;
 mod lock;
+mod memory;
 mod mount;
 mod notify;
 mod thread;
@@ -38,11 +39,14 @@ pub use directory::{DirEntry, DirStream};
 pub use handle::{FileHandle, handle, handle_at, open_handle};
 pub use holders::{Device, Hold, Holder, Holders, Process, ProcessOwner, Wanted, holders, holds, owner_of};
 pub use lock::{Lock, LockKind, ofd_lock, ofd_test};
+pub use memory::SharedMemory;
 pub use mount::{
     FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
 };
 pub use name::{KeptName, Name, NameError};
-pub use notify::{close_backing, notify_epoch, notify_inode};
+pub use notify::{
+    backing_of_create, backing_of_open, close_backing, notify_epoch, notify_inode, notify_resend,
+};
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
     Processors, Program, ThreadHandle, clear_umask, give_up_setuid_keeping, has_open, identity_of,

@@ -86,6 +86,16 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
 }
 
 impl Mounted {
+    /// The mount of these numbers that another process has made.
+    pub fn again(id: u64, (major, minor): (u32, u32)) -> Self {
+        Self {
+            id,
+            device: Device { major, minor },
+            detached: None,
+            down: AtomicBool::new(false),
+        }
+    }
+
     /// The kernel's number for it.
     pub fn id(&self) -> u64 {
         self.id

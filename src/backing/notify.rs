@@ -7,6 +7,8 @@ use super::sys;
 
 /// `FUSE_NOTIFY_INC_EPOCH` (`linux/fuse.h`, ABI 7.44, Linux 6.16).
 const INC_EPOCH: i32 = 8;
+/// `FUSE_NOTIFY_RESEND` (ABI 7.40, Linux 6.9).
+const RESEND: i32 = 7;
 /// `FUSE_NOTIFY_INVAL_INODE`
 const INVAL_INODE: i32 = 2;
 /// The size of `struct fuse_out_header`.
@@ -20,10 +22,24 @@ const HEADER: usize = 16;
 /// EINVAL where the kernel does not have it; EPERM if nothing is mounted on the descriptor; ENODEV or ENOTCONN if
 /// the mount has ended; those of `write(2)`.
 pub fn notify_epoch(device: BorrowedFd<'_>) -> io::Result<()> {
+    notify_alone(device, INC_EPOCH)
+}
+
+/// Lets the kernel ask again what it has asked and nobody has answered (`FUSE_NOTIFY_RESEND`, Linux 6.9): for who takes
+/// a mount over. Those requests come before all others, with `FUSE_UNIQUE_RESEND` set in their numbers.
+///
+/// # Errors
+/// EINVAL where the kernel does not have it; EPERM if nothing is mounted on the descriptor; those of `write(2)`.
+pub fn notify_resend(device: BorrowedFd<'_>) -> io::Result<()> {
+    notify_alone(device, RESEND)
+}
+
+/// A notification that has nothing to say but its code.
+fn notify_alone(device: BorrowedFd<'_>, code: i32) -> io::Result<()> {
     let mut message = [0; HEADER];
     // len, error (which is the code where `unique` is 0), unique
     message[..4].copy_from_slice(&(HEADER as u32).to_ne_bytes());
-    message[4..8].copy_from_slice(&INC_EPOCH.to_ne_bytes());
+    message[4..8].copy_from_slice(&code.to_ne_bytes());
     // The kernel takes a message whole or not at all.
     nix::unistd::write(device, &message)?;
     Ok(())
@@ -50,6 +66,17 @@ pub fn notify_inode(device: BorrowedFd<'_>, inode: u64, pages: bool) -> io::Resu
         Err(nix::errno::Errno::ENOENT) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// fuser's form of the number of a backing file that the kernel was given, to be told with an answer and then taken
+/// apart again ([`fuser::BackingId::into_raw`]): dropped, it would close it.
+pub fn backing_of_open(reply: &fuser::ReplyOpen, id: u32) -> fuser::BackingId {
+    sys::fuse::wrap_for_open(reply, id)
+}
+
+/// Likewise, for a file that was made.
+pub fn backing_of_create(reply: &fuser::ReplyCreate, id: u32) -> fuser::BackingId {
+    sys::fuse::wrap_for_create(reply, id)
 }
 
 /// Ends what the kernel reads and writes by itself (`FUSE_DEV_IOC_BACKING_CLOSE`, Linux 6.9); files that are open by

@@ -59,10 +59,26 @@ impl FileKind {
 
 /// When an inode was made: tells it from those that bore its number before, down to one tick of the file system's
 /// clock.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Birth(NonZeroU64);
 
 impl Birth {
+    /// The one of an inode that is made at a time.
+    pub fn at(time: SystemTime) -> Option<Self> {
+        let time = time.duration_since(UNIX_EPOCH).ok()?;
+        Self::from_bits(time.as_secs() << 30 | u64::from(time.subsec_nanos()))
+    }
+
+    /// As a number that [`Birth::from_bits`] reads.
+    pub fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// See [`Birth::to_bits`]; `None` for 0.
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
+
     /// A number that differs, but for chance, between two files that had the same inode number.
     pub fn generation(self) -> u64 {
         // Neighbouring times differ in the low bits alone; some programs look at no more than half of a generation.

@@ -24,6 +24,18 @@ pub struct Cursor {
     cap: Standing,
 }
 
+impl Cursor {
+    /// Where nothing is seen: for what was not judged yet.
+    pub fn nowhere() -> Self {
+        Self {
+            node: 0,
+            inside: false,
+            other: true,
+            cap: Standing::Level(Level::Invisible),
+        }
+    }
+}
+
 /// What holds at a cursor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict {

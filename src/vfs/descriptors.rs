@@ -120,7 +120,7 @@ impl Descriptors {
             if at.is_directory()
                 && let Some(handle) = backing::handle(&opened)?
             {
-                at.object.learn(handle);
+                at.learn(handle);
             }
             fd = self.give(&at, opened);
         }
@@ -144,7 +144,7 @@ impl Descriptors {
         if node.object.handle().is_none()
             && let Some(handle) = backing::handle(&*opened)?
         {
-            node.object.learn(handle);
+            node.learn(handle);
         }
         node.hold_readable(&opened);
         Ok(opened)

@@ -19,6 +19,8 @@ use super::edits::Edits;
 use super::error::{Error, Result};
 use super::handles::Handles;
 use super::ids::{Ino, MountId};
+use super::journal::Journal;
+use super::journal::requests::{Former, Records};
 use super::kernel::{Features, Kernel};
 use super::locate::verdict_of;
 use super::locks::Waiters;
@@ -74,6 +76,12 @@ pub struct FileSystem {
     pub(super) cuts: Cuts,
     pub(super) chores: Chores,
     pub(super) edits: Edits,
+    /// What the next daemon takes over, if any does.
+    pub(super) journal: Option<Arc<Journal>>,
+    /// The records of its requests.
+    pub(super) records: Option<Arc<Records>>,
+    /// What a former daemon had begun.
+    pub(super) former: Former,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
 }
@@ -114,22 +122,32 @@ const ATTEMPTS: usize = 4;
 impl FileSystem {
     /// Makes the file system of a mount, and enlists it for changes of policy.
     pub fn new(shared: &Arc<Shared>, options: Options) -> Arc<Self> {
+        Self::lasting(shared, options, shared.next_mount(), None)
+    }
+
+    /// Likewise, of that number, and keeps for the next daemon what that has to know.
+    pub(super) fn lasting(
+        shared: &Arc<Shared>, options: Options, id: MountId, journal: Option<Arc<Journal>>,
+    ) -> Arc<Self> {
         let published = shared.published();
         let filesystem = Arc::new(Self {
             shared: Arc::clone(shared),
             options,
-            nodes: Nodes::new(Arc::clone(&shared.census)),
-            handles: Handles::new(shared.files_of_a_mount),
+            nodes: Nodes::new(Arc::clone(&shared.census), journal.clone()),
+            handles: Handles::new(shared.files_of_a_mount, journal.clone()),
             waiters: Waiters::default(),
             requests: shared.counters.join(),
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),
             features: OnceLock::new(),
-            id: shared.next_mount(),
+            id,
             reach: Arc::default(),
             cuts: Cuts::default(),
             chores: Chores::default(),
             edits: Edits::default(),
+            former: journal.as_ref().map(|journal| journal.former_requests()).unwrap_or_default(),
+            records: journal.as_ref().map(|journal| Arc::new(Records::new(journal))),
+            journal,
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });

@@ -1,4 +1,6 @@
 //! What is open: files by their descriptors, directories by what they listed.
+//!
+//! In a mount that outlives its daemon each is kept for the next one ([`super::journal`]).
 
 use std::collections::HashMap;
 use std::io;
@@ -10,10 +12,11 @@ use parking_lot::{Mutex, RwLock};
 
 use super::error::{Error, Result};
 use super::ids::{Fh, Ino, LockOwner};
+use super::journal::{DirectorySlot, FileSlot, Journal, LockerSlot, RouteRecord, requests};
 use super::kernel::BackingFile;
 use super::node::Node;
 use super::ops::Route;
-use crate::backing;
+use crate::backing::{self, FileKind};
 
 /// An open file.
 #[derive(Debug)]
@@ -33,9 +36,18 @@ pub struct OpenFile {
     /// Whether reads and writes pass by the daemon.
     bypasses: bool,
     /// What the kernel reads and writes by itself, or would.
-    _backing: Option<Arc<BackingFile>>,
+    backing: Option<Arc<BackingFile>>,
     /// Who took locks through it.
-    lock_owners: Mutex<Vec<LockOwner>>,
+    lock_owners: Mutex<Vec<Locker>>,
+    /// Where it is kept for the next daemon.
+    slot: OnceLock<FileSlot>,
+}
+
+/// Who took locks through an open file, and where that is kept for the next daemon.
+#[derive(Debug)]
+struct Locker {
+    owner: LockOwner,
+    _slot: Option<LockerSlot>,
 }
 
 impl OpenFile {
@@ -53,9 +65,32 @@ impl OpenFile {
             cached: matches!(route, Route::Cached),
             fd: OnceLock::new(),
             bypasses: matches!(route, Route::Kernel(_)),
-            _backing: backing,
+            backing,
             lock_owners: Mutex::default(),
+            slot: OnceLock::new(),
         }
+    }
+
+    /// The file that was open when it had been cut so often.
+    pub(super) fn again(mut self, cuts: u32, slot: FileSlot) -> Self {
+        self.cuts = cuts;
+        let _ = self.slot.set(slot);
+        self
+    }
+
+    /// Keeps it for the next daemon, if its node is.
+    fn keep(&self, fh: Fh) {
+        let Some(node) = self.node.slot() else { return };
+        let route = match (&self.backing, self.bypasses, self.cached) {
+            (_, true, _) => RouteRecord::Kernel,
+            (Some(_), ..) => RouteRecord::Beside,
+            (None, _, true) => RouteRecord::Cached,
+            (None, _, false) => RouteRecord::Daemon,
+        };
+        let backing = self.backing.as_ref().map_or(0, |backing| backing.id());
+        let slot = FileSlot::new(node, fh, self.flags, self.writable, route, backing, self.cuts);
+        let _ = self.slot.set(slot);
+        requests::opened(fh.0);
     }
 
     /// The backing's open file; opened now if it was not needed so far. `path` points at the node. To be called with
@@ -85,14 +120,16 @@ impl OpenFile {
     /// Remembers who took a lock through it.
     pub(super) fn locked_by(&self, owner: LockOwner) {
         let mut owners = self.lock_owners.lock();
-        if !owners.contains(&owner) {
-            owners.push(owner);
+        if !owners.iter().any(|locker| locker.owner == owner) {
+            let slot = self.slot.get().map(|slot| LockerSlot::new(slot, owner));
+            owners.push(Locker { owner, _slot: slot });
         }
     }
 
     /// Those who took locks through it.
     pub(super) fn take_lock_owners(&self) -> Vec<LockOwner> {
-        std::mem::take(&mut *self.lock_owners.lock())
+        let lockers = std::mem::take(&mut *self.lock_owners.lock());
+        lockers.into_iter().map(|locker| locker.owner).collect()
     }
 }
 
@@ -114,6 +151,30 @@ pub struct OpenDirectory {
     pub listing: Mutex<Listing>,
     /// Whether the kernel may keep what it is told, for whoever reads the directory next.
     pub caches: bool,
+    /// Where it is kept for the next daemon.
+    slot: Option<DirectorySlot>,
+}
+
+impl OpenDirectory {
+    /// The directory that a former daemon had open.
+    pub(super) fn again(
+        node: Option<Arc<Node>>, caches: bool, listing: Listing, slot: DirectorySlot,
+    ) -> Self {
+        Self {
+            node,
+            listing: Mutex::new(listing),
+            caches,
+            slot: Some(slot),
+        }
+    }
+
+    /// Keeps for the next daemon what was listed and not told to its end: the offsets shall stay what they are.
+    pub(super) fn keep(&self, listing: &mut Listing) {
+        if let Some(slot) = self.slot.as_ref().filter(|_| !listing.kept) {
+            listing.kept = true;
+            slot.listed(&listing.to_bytes());
+        }
+    }
 }
 
 /// The names of a directory that the subject saw when it was listed from its beginning.
@@ -125,6 +186,43 @@ pub struct Listing {
     pub generation: u64,
     /// Whether it was read at all.
     pub filled: bool,
+    /// Whether the next daemon will know it.
+    pub kept: bool,
+}
+
+impl Listing {
+    /// For [`Listing::from_bytes`].
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for Listed { name, ino, kind } in &self.entries {
+            bytes.extend(ino.0.to_le_bytes());
+            bytes.push((kind.mode() >> 12) as u8);
+            bytes.push(name.len() as u8);
+            bytes.extend(&**name);
+        }
+        bytes
+    }
+
+    /// What a former daemon had listed, by a policy that may hold no more. `None` if these are no such bytes.
+    pub(super) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut entries = Vec::new();
+        while let Some((ino, rest)) = bytes.split_first_chunk() {
+            let ([kind, length], rest) = rest.split_first_chunk()?;
+            let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+            entries.push(Listed {
+                name: name.into(),
+                ino: Ino(u64::from_le_bytes(*ino)),
+                kind: FileKind::from_mode(u32::from(*kind) << 12)?,
+            });
+            bytes = rest;
+        }
+        Some(Self {
+            filled: !entries.is_empty(),
+            kept: true,
+            generation: 0,
+            entries,
+        })
+    }
 }
 
 /// One name of a listing.
@@ -135,7 +233,7 @@ pub struct Listed {
     /// The node number, as a stat would tell it.
     pub ino: Ino,
     /// Its type as `d_type` (`DT_*`).
-    pub kind: crate::backing::FileKind,
+    pub kind: FileKind,
 }
 
 /// The tables of one mount.
@@ -145,17 +243,32 @@ pub struct Handles {
     limit: usize,
     files: RwLock<HashMap<Fh, Arc<OpenFile>>>,
     directories: RwLock<HashMap<Fh, Arc<OpenDirectory>>>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl Handles {
     /// Holds at most `limit` open files.
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, journal: Option<Arc<Journal>>) -> Self {
         Self {
             next: AtomicU64::new(1),
             limit,
             files: RwLock::default(),
             directories: RwLock::default(),
+            journal,
         }
+    }
+
+    /// Takes in what was open under a former daemon, and goes on counting after it.
+    pub(super) fn take_over(
+        &self, files: impl Iterator<Item = (Fh, OpenFile)>,
+        directories: impl Iterator<Item = (Fh, OpenDirectory)>, last: u64,
+    ) {
+        self.next.fetch_max(last + 1, Ordering::Relaxed);
+        self.files
+            .write()
+            .extend(files.map(|(fh, file)| (fh, Arc::new(file))));
+        let directories = directories.map(|(fh, directory)| (fh, Arc::new(directory)));
+        self.directories.write().extend(directories);
     }
 
     /// Keeps an open file.
@@ -171,6 +284,7 @@ impl Handles {
             let _: std::result::Result<(), Arc<OwnedFd>> = file.fd.set(fd);
         }
         let fh = self.next();
+        file.keep(fh);
         files.insert(fh, Arc::new(file));
         Ok(fh)
     }
@@ -178,10 +292,18 @@ impl Handles {
     /// Keeps an open directory.
     pub fn open_directory(&self, node: Option<Arc<Node>>, caches: bool) -> Fh {
         let fh = self.next();
+        let slot = self.journal.as_ref().map(|journal| {
+            let node = node.as_ref().map(|node| node.keep_in(journal));
+            DirectorySlot::new(journal, node, fh, caches)
+        });
+        if slot.is_some() {
+            requests::opened(fh.0);
+        }
         let directory = OpenDirectory {
             node,
             listing: Mutex::default(),
             caches,
+            slot,
         };
         self.directories.write().insert(fh, Arc::new(directory));
         fh

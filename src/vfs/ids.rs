@@ -50,6 +50,13 @@ impl Ino {
         (backing < 1 << BACKING_BITS).then_some(Self(folder << FOLDER_SHIFT | backing))
     }
 
+    /// The folder and the inode number that a number was made of; `None` for one that was counted.
+    pub fn parts(self) -> Option<(FolderId, u64)> {
+        let folder = self.0 >> FOLDER_SHIFT;
+        let folder = (1..COUNTED).contains(&folder).then(|| FolderId(folder.cast_signed()))?;
+        Some((folder, self.0 & ((1 << BACKING_BITS) - 1)))
+    }
+
     /// Makes a number that was never given before, for what [`Ino::of`] has no room for.
     pub fn counted(count: u64) -> Self {
         Self(COUNTED << FOLDER_SHIFT | count & !(COUNTED << FOLDER_SHIFT))
@@ -100,6 +107,7 @@ mod tests {
         let second = first.salted(3).unwrap();
         assert_ne!(first, second);
         assert_eq!(first.family(), second.family());
+        assert_eq!(second.parts(), Some((FolderId(7), 1234)));
         assert_ne!(first.family(), Ino::of(FolderId(8), 1234).unwrap().family());
     }
 
@@ -111,6 +119,7 @@ mod tests {
         let counted = Ino::counted(u64::MAX);
         assert_eq!(counted.family(), counted);
         assert_eq!(counted.salted(1), None);
+        assert_eq!(counted.parts(), None);
         assert_ne!(Ino::counted(1), Ino::counted(2));
     }
 }

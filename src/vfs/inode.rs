@@ -47,7 +47,7 @@ impl FileSystem {
             && folder.backing.has_handles()
             && let Some(handle) = backing::handle(self.shared.descriptors.of(folder, node)?)?
         {
-            node.object.learn(handle);
+            node.learn(handle);
         }
         Ok(())
     }

@@ -33,6 +33,9 @@ pub struct Features {
     /// All names can be forgotten at once without a wait (`FUSE_NOTIFY_INC_EPOCH`, Linux 6.16). Only then are names
     /// kept: any other way to forget one waits for requests under way, and could so come too late.
     pub epoch: bool,
+    /// What was asked and not answered can be asked again (`FUSE_HAS_RESEND`, Linux 6.9): then a mount can outlive its
+    /// daemon.
+    pub resends: bool,
     /// The kernel opens the files of this mount by itself (`FUSE_NO_OPEN_SUPPORT`).
     pub opens_itself: bool,
 }
@@ -44,7 +47,7 @@ pub trait Passthrough {
     ///
     /// # Errors
     /// Those of the call: of a backing that is stacked too deep (ELOOP), say.
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId>;
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<u32>;
 }
 
 /// Nothing bypasses the daemon.
@@ -52,7 +55,7 @@ pub trait Passthrough {
 pub struct NoPassthrough;
 
 impl Passthrough for NoPassthrough {
-    fn open_backing(&self, _fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
+    fn open_backing(&self, _fd: BorrowedFd<'_>) -> io::Result<u32> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -61,35 +64,31 @@ impl Passthrough for NoPassthrough {
 /// have to share it (Linux 6.9, `fuse_inode_uncached_io_start`).
 #[derive(Debug)]
 pub struct BackingFile {
-    id: Option<fuser::BackingId>,
+    id: u32,
     device: Arc<OwnedFd>,
     _reach: Held,
 }
 
 impl BackingFile {
     /// `reach` is the way by which it could be cut.
-    pub(super) fn new(id: fuser::BackingId, device: Arc<OwnedFd>, reach: Held) -> Self {
+    pub(super) fn new(id: u32, device: Arc<OwnedFd>, reach: Held) -> Self {
         Self {
-            id: Some(id),
+            id,
             device,
             _reach: reach,
         }
     }
 
     /// The kernel's number for it.
-    pub(super) fn id(&self) -> Option<&fuser::BackingId> {
-        self.id.as_ref()
+    pub(super) fn id(&self) -> u32 {
+        self.id
     }
 }
 
 impl Drop for BackingFile {
     fn drop(&mut self) {
-        // Not by fuser's own drop: the worker whose device it remembers may have ended.
-        let Some(id) = self.id.take().map(fuser::BackingId::into_raw) else {
-            return;
-        };
-        if let Err(error) = crate::backing::close_backing(&*self.device, id) {
-            tracing::debug!(%error, id, "the kernel did not close a backing file");
+        if let Err(error) = crate::backing::close_backing(&*self.device, self.id) {
+            tracing::debug!(%error, id = self.id, "the kernel did not close a backing file");
         }
     }
 }

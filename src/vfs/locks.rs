@@ -9,6 +9,8 @@
 //! kernel lets go of it, a moment after the last close. So who finds a lock in his way whose holder does not have the file
 //! open any more waits for that moment.
 
+mod ranges;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +21,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::error::{Error, Result};
 use super::ids::LockOwner;
+use super::journal::{LockSlots, NodeSlot};
+use ranges::Ranges;
 use crate::backing::{self, Lock, LockKind};
 
 /// The locks of one node: few have any.
@@ -41,14 +45,19 @@ struct Held {
     /// The open file of the backing that bears the locks.
     fd: OwnedFd,
     process: u32,
+    /// What is kept of them for the next daemon, in a mount that outlives this one.
+    kept: Option<(Ranges, LockSlots)>,
 }
 
 impl NodeLocks {
-    /// Takes or gives back a lock for an owner, whose open file `open` makes if he has none yet.
+    /// Takes or gives back a lock for an owner, whose open file `open` makes if he has none yet. It is kept for the next
+    /// daemon if the node is, in a `slot`.
     ///
     /// # Errors
     /// [`Error::Locked`] if another holds it; those of `fcntl_locking(2)`.
-    pub fn set(&self, claim: Claim, lock: Lock, open: impl FnOnce() -> Result<OwnedFd>) -> Result<()> {
+    pub(super) fn set(
+        &self, claim: Claim, lock: Lock, slot: Option<&NodeSlot>, open: impl FnOnce() -> Result<OwnedFd>,
+    ) -> Result<()> {
         let mut owners = self.0.get_or_init(Box::default).lock();
         let held = match owners.entry(claim.owner) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -56,13 +65,45 @@ impl NodeLocks {
             Entry::Vacant(entry) => entry.insert(Held {
                 fd: open()?,
                 process: claim.process,
+                kept: slot.map(|slot| (Ranges::default(), LockSlots::new(slot, claim.owner))),
             }),
         };
         if !backing::ofd_lock(held.fd.as_fd(), lock)? {
             return Err(Error::Locked);
         }
         held.process = claim.process;
+        if let Some((ranges, slots)) = &mut held.kept {
+            ranges.set(lock);
+            slots.hold(ranges.as_slice());
+        }
         Ok(())
+    }
+
+    /// Takes the locks again that an owner held under a former daemon, kept in these slots.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another was quicker, natively; those of `fcntl_locking(2)`.
+    pub(super) fn take_over(
+        &self, owner: LockOwner, locks: &[Lock], slots: LockSlots, fd: OwnedFd,
+    ) -> Result<()> {
+        let mut kept = (Ranges::default(), slots);
+        let mut outcome = Ok(());
+        for lock in locks {
+            match backing::ofd_lock(fd.as_fd(), *lock) {
+                Ok(true) => kept.0.set(*lock),
+                Ok(false) => outcome = Err(Error::Locked),
+                Err(error) => outcome = Err(error.into()),
+            }
+        }
+        kept.1.hold(kept.0.as_slice());
+        let held = Held {
+            fd,
+            // Who that was is not known: he is waited for until he gives them back.
+            process: 0,
+            kept: Some(kept),
+        };
+        self.0.get_or_init(Box::default).lock().insert(owner, held);
+        outcome
     }
 
     /// Tells whether a process took a lock here that does not have the file open any more: then the lock may be about to

@@ -12,15 +12,16 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
 use super::ids::Ino;
+use super::journal::{Journal, Kept, NodeRecord, NodeSlot, Place};
 use super::kernel::BackingFile;
 use super::locks::NodeLocks;
 use super::object::{Object, Opened};
-use crate::backing::{FileKind, KeptName, Name};
+use crate::backing::{FileHandle, FileKind, KeptName, Name};
 use crate::policy::{self, Cursor, FolderId, PlaceId};
 
 /// Where a node was last found.
@@ -67,6 +68,8 @@ pub struct Node {
     bypassed: AtomicU8,
     /// How often what was open of it was cut.
     cuts: AtomicU32,
+    /// Where it is kept for the next daemon, in a mount that outlives this one.
+    slot: OnceLock<NodeSlot>,
 }
 
 const BYPASSED: u8 = 1;
@@ -104,16 +107,24 @@ impl Node {
     pub(super) fn new(
         ino: Ino, folder: FolderId, opened: Opened, position: Position, generation: u64, cursor: Cursor,
     ) -> Self {
+        let standing = Standing { generation, cursor };
+        Self::standing((ino, folder), opened.object, opened.fd, position, standing)
+    }
+
+    fn standing(
+        (ino, folder): (Ino, FolderId), object: Object, fd: Option<Arc<OwnedFd>>, position: Position,
+        standing: Standing,
+    ) -> Self {
         Self {
             ino,
             folder,
-            object: opened.object,
+            object,
             locks: NodeLocks::default(),
             state: Mutex::new(State {
                 position,
-                standing: Standing { generation, cursor },
+                standing,
                 displaced: None,
-                fd: opened.fd,
+                fd,
                 pinned: false,
                 readable: false,
                 queued: false,
@@ -125,6 +136,68 @@ impl Node {
             data: Mutex::default(),
             bypassed: AtomicU8::new(0),
             cuts: AtomicU32::new(0),
+            slot: OnceLock::new(),
+        }
+    }
+
+    /// The node that a former daemon had. What holds for it is found when it is asked for.
+    pub(super) fn again(record: &NodeRecord, object: Object, position: Position, slot: NodeSlot) -> Self {
+        let standing = Standing {
+            generation: 0,
+            cursor: Cursor::nowhere(),
+        };
+        let this = Self::standing((record.ino, record.folder), object, None, position, standing);
+        this.lookups.store(record.lookups, Ordering::Relaxed);
+        this.bypassed.store(record.bypassed, Ordering::Relaxed);
+        this.cuts.store(record.cuts, Ordering::Relaxed);
+        // Nobody knows what the kernel keeps of it.
+        this.listed.store(u64::MAX, Ordering::Relaxed);
+        let _ = this.slot.set(slot);
+        this
+    }
+
+    /// Where it is kept for the next daemon, from now on if it was not.
+    pub(super) fn keep_in(&self, journal: &Arc<Journal>) -> &NodeSlot {
+        if let Some(slot) = self.slot.get() {
+            return slot;
+        }
+        // It does not move meanwhile.
+        let state = self.state.lock();
+        self.slot.get_or_init(|| {
+            let kept = Kept {
+                ino: self.ino,
+                folder: self.folder,
+                object: &self.object,
+                lookups: self.lookups.load(Ordering::Acquire),
+            };
+            NodeSlot::new(journal, kept, place(&state.position, journal))
+        })
+    }
+
+    /// Where it is kept for the next daemon, if it is.
+    pub(super) fn slot(&self) -> Option<&NodeSlot> {
+        self.slot.get()
+    }
+
+    /// Notes the handle of its inode.
+    pub(super) fn learn(&self, handle: FileHandle) {
+        if self.object.learn(handle) {
+            self.keep_extra();
+        }
+    }
+
+    fn keep_extra(&self) {
+        if let Some(slot) = self.slot.get() {
+            let _one_at_a_time = self.state.lock();
+            slot.learned(self.folder, &self.object, self.cuts());
+        }
+    }
+
+    fn placed(&self, before: &Position, now: &Position) {
+        if let Some(slot) = self.slot.get()
+            && !before.is(now)
+        {
+            slot.placed(place(now, slot.journal()));
         }
     }
 
@@ -197,7 +270,10 @@ impl Node {
         } else {
             BYPASSED
         };
-        self.bypassed.fetch_or(how, Ordering::AcqRel);
+        let before = self.bypassed.fetch_or(how, Ordering::AcqRel);
+        if let Some(slot) = self.slot.get().filter(|_| before & how != how) {
+            slot.bypassed(how);
+        }
     }
 
     /// Tells whether a file of it was ever open past the daemon: in any way, or for writing.
@@ -209,6 +285,7 @@ impl Node {
     /// Cuts what is open of it.
     pub(super) fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::AcqRel);
+        self.keep_extra();
     }
 
     /// How often what was open of it was cut.
@@ -245,6 +322,7 @@ impl Node {
         state.standing = Standing { generation, cursor };
         state.displaced = None;
         let before = std::mem::replace(&mut state.position, position);
+        self.placed(&before, &state.position);
         // It may be the last to hold its directory, and that the next one up.
         drop(state);
         drop(before);
@@ -256,6 +334,7 @@ impl Node {
         state.standing.generation = 0;
         state.displaced = None;
         let before = std::mem::replace(&mut state.position, position);
+        self.placed(&before, &state.position);
         drop(state);
         drop(before);
     }
@@ -283,6 +362,9 @@ impl Node {
 
     pub(super) fn looked_up(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
+        if let Some(slot) = self.slot.get() {
+            slot.looked_up();
+        }
     }
 
     /// Takes lookups back; tells whether none is left.
@@ -293,11 +375,19 @@ impl Node {
                 Some(lookups.saturating_sub(count))
             })
             .unwrap_or(0);
+        if let Some(slot) = self.slot.get() {
+            slot.forgotten(before.min(count));
+        }
         before <= count
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        self.lookups.load(Ordering::Acquire) == 0
+        self.lookups() == 0
+    }
+
+    /// How many lookups the kernel was told of.
+    pub(super) fn lookups(&self) -> u64 {
+        self.lookups.load(Ordering::Acquire)
     }
 
     pub(super) fn opened(&self) {
@@ -316,6 +406,36 @@ impl Node {
     /// Tells whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.object.kind == FileKind::Directory
+    }
+}
+
+impl Position {
+    /// Tells whether both are one.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Root, Self::Root) => true,
+            (Self::Granted(one), Self::Granted(other)) => one == other,
+            (
+                Self::Under { parent, name },
+                Self::Under {
+                    parent: other_parent,
+                    name: other,
+                },
+            ) => Arc::ptr_eq(parent, other_parent) && name == other,
+            _ => false,
+        }
+    }
+}
+
+/// A position as it is kept for the next daemon, with all that lies above.
+fn place<'a>(position: &'a Position, journal: &Arc<Journal>) -> Place<'a> {
+    match position {
+        Position::Root => Place::Root,
+        Position::Granted(place) => Place::Granted(*place),
+        Position::Under { parent, name } => Place::Under {
+            parent: parent.keep_in(journal).index(),
+            name: name.as_bytes(),
+        },
     }
 }
 

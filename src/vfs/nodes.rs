@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 
 use super::census::Census;
 use super::ids::Ino;
+use super::journal::Journal;
 use super::node::{Node, Position};
 use super::object::{Object, Opened};
 use crate::policy::{Cursor, FolderId};
@@ -27,6 +28,8 @@ pub struct Nodes {
     counted: AtomicU64,
     /// Of all mounts.
     census: Arc<Census>,
+    /// Where they are kept for the next daemon, in a mount that outlives this one.
+    journal: Option<Arc<Journal>>,
 }
 
 /// The nodes of some families.
@@ -64,11 +67,12 @@ impl Drop for Nodes {
 
 impl Nodes {
     /// An empty table.
-    pub(super) fn new(census: Arc<Census>) -> Self {
+    pub(super) fn new(census: Arc<Census>, journal: Option<Arc<Journal>>) -> Self {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             counted: AtomicU64::new(1),
             census,
+            journal,
         }
     }
 
@@ -110,9 +114,27 @@ impl Nodes {
             drop(shard);
             return self.keep_counted(found);
         };
+        let node = self.anew(found, ino);
+        shard.insert(Arc::clone(&node));
+        node
+    }
+
+    /// Takes the nodes in that a former daemon had, and goes on counting after it.
+    pub(super) fn take_over(&self, nodes: impl Iterator<Item = Arc<Node>>, counted: u64) {
+        self.counted.fetch_max(counted + 1, Ordering::Relaxed);
+        for node in nodes {
+            self.census.comes(node.ino);
+            self.shard(node.ino).write().insert(node);
+        }
+    }
+
+    /// The node of what was not known.
+    fn anew(&self, found: Found, ino: Ino) -> Arc<Node> {
         let node = found.anew(ino);
         self.census.comes(ino);
-        shard.insert(Arc::clone(&node));
+        if let Some(journal) = &self.journal {
+            node.keep_in(journal);
+        }
         node
     }
 
@@ -185,8 +207,11 @@ impl Nodes {
     }
 
     fn keep_counted(&self, found: Found) -> Arc<Node> {
-        let node = found.anew(Ino::counted(self.counted.fetch_add(1, Ordering::Relaxed)));
-        self.census.comes(node.ino);
+        let count = self.counted.fetch_add(1, Ordering::Relaxed);
+        if let Some(journal) = &self.journal {
+            journal.node_counted(count);
+        }
+        let node = self.anew(found, Ino::counted(count));
         self.shard(node.ino).write().insert(Arc::clone(&node));
         node
     }
@@ -250,7 +275,7 @@ impl Found {
         let object = &self.opened.object;
         let same = node.object.is(object);
         if let Some(handle) = object.handle().filter(|_| same) {
-            node.object.learn(handle.clone());
+            node.learn(handle.clone());
         }
         same
     }

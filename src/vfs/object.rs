@@ -37,10 +37,23 @@ impl Object {
         self.handle.get()
     }
 
-    /// Notes its file handle.
-    pub(super) fn learn(&self, handle: FileHandle) {
+    /// Notes its file handle; tells whether it was not known.
+    pub(super) fn learn(&self, handle: FileHandle) -> bool {
         // Another may have been quicker, with the same.
-        let _ = self.handle.set(handle);
+        self.handle.set(handle).is_ok()
+    }
+
+    /// The inode that a former daemon knew.
+    pub(super) fn again(
+        kind: FileKind, number: u64, device: u64, birth: Option<Birth>, handle: Option<FileHandle>,
+    ) -> Self {
+        Self {
+            kind,
+            number,
+            device,
+            birth,
+            handle: handle.map(OnceLock::from).unwrap_or_default(),
+        }
     }
 
     /// Tells whether both are one inode.

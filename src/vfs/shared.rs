@@ -218,6 +218,11 @@ impl Shared {
         self.invalidator.run(concerned);
     }
 
+    /// Lets the kernel of a mount that was taken over drop what may be so no more.
+    pub(super) fn settle(&self, mount: &Arc<FileSystem>) {
+        self.invalidator.run(vec![Arc::clone(mount)]);
+    }
+
     /// What is published now.
     pub fn published(&self) -> Arc<Published> {
         self.published.load_full()
@@ -316,6 +321,11 @@ impl Shared {
     /// The number of the next mount.
     pub(super) fn next_mount(&self) -> MountId {
         MountId(self.mounted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Gives no mount a number again that a former daemon gave one.
+    pub(super) fn mount_taken_over(&self, number: MountId) {
+        self.mounted.fetch_max(number.0 + 1, Ordering::Relaxed);
     }
 
     /// All mounts.

@@ -8,7 +8,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+pub(super) mod fuse;
 pub(super) mod identity;
+pub(super) mod memory;
 pub(super) mod process;
 
 /// The most bytes of a file handle (`MAX_HANDLE_SZ`).

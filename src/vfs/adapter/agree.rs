@@ -12,6 +12,10 @@ const EPOCH: Version = Version(7, 44);
 
 /// Asks the kernel for what it has and the mount makes use of.
 pub(super) fn agree(fs: &FileSystem, config: &mut KernelConfig) {
+    if fs.features.get().is_some() {
+        // A former daemon did, and this one knows what.
+        return;
+    }
     // Without a word about opens and closes, nobody could take back the locks of who closed: those of a read-only
     // mount are its own.
     let opens_itself = fs.opens_itself(config.capabilities().contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
@@ -27,7 +31,9 @@ pub(super) fn agree(fs: &FileSystem, config: &mut KernelConfig) {
         // does not ask for them before each write.
         | InitFlags::FUSE_HANDLE_KILLPRIV_V2
         // Lets the kernel ask for what is to be cut.
-        | InitFlags::FUSE_EXPORT_SUPPORT;
+        | InitFlags::FUSE_EXPORT_SUPPORT
+        // Lets the next daemon be asked again what this one does not answer any more.
+        | InitFlags::FUSE_HAS_RESEND;
     for flag in wanted.iter() {
         // What an older kernel does not have, it does without.
         let _ = config.add_capabilities(flag);
@@ -37,6 +43,7 @@ pub(super) fn agree(fs: &FileSystem, config: &mut KernelConfig) {
         passthrough: config.capabilities().contains(InitFlags::FUSE_PASSTHROUGH),
         epoch: config.kernel_abi() >= EPOCH,
         opens_itself,
+        resends: config.capabilities().contains(InitFlags::FUSE_HAS_RESEND),
     });
     if features.passthrough {
         let _ = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);

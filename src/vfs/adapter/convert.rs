@@ -10,7 +10,7 @@ use fuser::{
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
 };
 
-use crate::backing::{FileKind, Lock, LockKind, SetTime, StatFs};
+use crate::backing::{self, FileKind, Lock, LockKind, SetTime, StatFs};
 use crate::vfs::attr::{Attr, Entry, constant};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::Caller;
@@ -265,7 +265,11 @@ pub(super) fn reply_open(reply: ReplyOpen, opened: std::result::Result<Opening, 
         Ok(opening) => {
             let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
             match opening.backing() {
-                Some(id) => reply.opened_passthrough(fh, flags, id),
+                Some(id) => {
+                    let id = backing::backing_of_open(&reply, id);
+                    reply.opened_passthrough(fh, flags, &id);
+                    let _stays_open = id.into_raw();
+                }
                 None => reply.opened(fh, flags),
             }
         }
@@ -280,7 +284,11 @@ pub(super) fn reply_create(reply: ReplyCreate, made: std::result::Result<(Entry,
             let (attr, generation) = (file_attr(&entry.attr), Generation(entry.generation));
             let (fh, flags) = (FileHandle(opening.fh.0), open_flags(&opening));
             match opening.backing() {
-                Some(id) => reply.created_passthrough(&lasts, &attr, generation, fh, flags, id),
+                Some(id) => {
+                    let id = backing::backing_of_create(&reply, id);
+                    reply.created_passthrough(&lasts, &attr, generation, fh, flags, &id);
+                    let _stays_open = id.into_raw();
+                }
                 None => reply.created(&lasts, &attr, generation, fh, flags),
             }
         }

@@ -16,15 +16,16 @@ use crate::vfs::kernel::Passthrough;
 use crate::vfs::pool::Served;
 use crate::vfs::refusals::Call;
 
+// The number is kept, and not fuser's guard of it, which remembers the device of a worker that may end.
 impl Passthrough for ReplyOpen {
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
-        self.open_backing(fd)
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<u32> {
+        Ok(self.open_backing(fd)?.into_raw())
     }
 }
 
 impl Passthrough for ReplyCreate {
-    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<fuser::BackingId> {
-        self.open_backing(fd)
+    fn open_backing(&self, fd: BorrowedFd<'_>) -> io::Result<u32> {
+        Ok(self.open_backing(fd)?.into_raw())
     }
 }
 

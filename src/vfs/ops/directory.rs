@@ -183,6 +183,7 @@ impl FileSystem {
                 sink.name(listed, next)
             };
             if full {
+                directory.keep(&mut listing);
                 break;
             }
         }
@@ -257,6 +258,7 @@ impl FileSystem {
         Ok(Listing {
             entries,
             filled: true,
+            kept: false,
             generation: 0,
         })
     }

@@ -41,7 +41,7 @@ impl FileSystem {
             file.locked_by(claim.owner);
         }
         let node = Arc::clone(&file.node);
-        let attempt = move || node.locks.set(claim, lock, || open_for(&seen, &fd, lock));
+        let attempt = move || node.locks.set(claim, lock, node.slot(), || open_for(&seen, &fd, lock));
         let outcome = attempt();
         // The locks of who closed the file without a word end in a moment.
         let ending = matches!(outcome, Err(Error::Locked)) && self.shared.is_lock_ending(&file.node);
@@ -89,7 +89,7 @@ impl Shared {
 }
 
 /// Opens the backing for a lock: a lock of one's own needs a file of one's own.
-fn open_for(seen: &Seen, fd: &OwnedFd, lock: Lock) -> Result<OwnedFd> {
+pub(in crate::vfs) fn open_for(seen: &Seen, fd: &OwnedFd, lock: Lock) -> Result<OwnedFd> {
     let _as = seen.folder.backing.credentials().assume()?;
     // Both kinds of lock may follow each other on one open file.
     match backing::reopen(fd, libc::O_RDWR) {

@@ -18,6 +18,7 @@ mod top;
 mod virtual_xattr;
 mod xattr;
 
+pub(super) use lock::open_for;
 pub use attributes::{AccessMask, SetAttr};
 pub use data::Whence;
 pub use directory::{OpenedDirectory, Sink};

@@ -44,9 +44,9 @@ pub struct Opening {
 
 impl Opening {
     /// The kernel's number of the file that it reads and writes by itself.
-    pub(crate) fn backing(&self) -> Option<&fuser::BackingId> {
+    pub(crate) fn backing(&self) -> Option<u32> {
         match &self.route {
-            Route::Kernel(backing) | Route::Beside(backing) => backing.id(),
+            Route::Kernel(backing) | Route::Beside(backing) => Some(backing.id()),
             Route::Cached | Route::Daemon => None,
         }
     }
@@ -187,7 +187,7 @@ impl FileSystem {
             return Ok(());
         }
         match backing::handle(&**fd)? {
-            Some(handle) => object.learn(handle),
+            Some(handle) => seen.node.learn(handle),
             None => self.shared.descriptors.keep(&seen.node, Arc::clone(fd)),
         }
         Ok(())

@@ -56,6 +56,7 @@ impl FileSystem {
                 }
             };
             if full {
+                directory.keep(&mut listing);
                 break;
             }
         }
@@ -100,6 +101,7 @@ impl FileSystem {
         Listing {
             entries,
             filled: true,
+            kept: false,
             generation: view.generation,
         }
     }

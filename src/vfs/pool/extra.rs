@@ -17,6 +17,7 @@ use nix::unistd::write;
 use super::Seat;
 use crate::backing::Slot;
 use crate::vfs::adapter::Adapter;
+use crate::vfs::filesystem::FileSystem;
 
 /// `fuse_in_header.opcode` of what the session is told.
 const FUSE_FORGET: u32 = 2;
@@ -73,7 +74,13 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-fn start(seat: &Arc<Seat>) -> io::Result<fuser::Session<Adapter>> {
+/// A session that believes to have had its handshake with a kernel, and the end of the socket on which it reads.
+///
+/// # Errors
+/// Those of `socketpair(2)`, and of [`fuser::Session::from_fd`].
+pub(in crate::vfs) fn greet(
+    filesystem: &Arc<FileSystem>, seat: &Arc<Seat>,
+) -> io::Result<(fuser::Session<Adapter>, OwnedFd)> {
     let (kernel, session) = pair()?;
     let [major, minor] = VERSION;
     let mut hello = [0; 16];
@@ -81,10 +88,15 @@ fn start(seat: &Arc<Seat>) -> io::Result<fuser::Session<Adapter>> {
     tell(&kernel, FUSE_INIT, &hello)?;
     let mut config = fuser::Config::default();
     config.n_threads = Some(1);
-    let adapter = Adapter(Arc::clone(&seat.pool.filesystem), Arc::clone(seat));
+    let adapter = Adapter(Arc::clone(filesystem), Arc::clone(seat));
     let session = fuser::Session::from_fd(adapter, session, fuser::SessionACL::All, config)?;
     // What is left unread when a socket closes costs its peer what that has not read yet.
     recv(kernel.as_raw_fd(), &mut [0; 256], MsgFlags::empty())?;
+    Ok((session, kernel))
+}
+
+fn start(seat: &Arc<Seat>) -> io::Result<fuser::Session<Adapter>> {
+    let (session, kernel) = greet(&seat.pool.filesystem, seat)?;
     let slot = Slot::new(session.as_fd(), session.notifier());
     // Set here alone.
     let _ = seat.slot.set(slot);

@@ -7,7 +7,7 @@
 //! request at that very moment stays. A [`Seat`] is what a worker and the pace thread know of each other.
 
 mod demand;
-mod extra;
+pub(super) mod extra;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -23,6 +23,7 @@ use self::demand::Sample;
 use self::pace::Pacer;
 pub(super) use self::pace::Pacing;
 use super::filesystem::FileSystem;
+use super::journal::requests::{Record, Records};
 use crate::backing::{self, Slot, ThreadId};
 
 /// How long a worker waits awake where nothing else keeps the processors awake. Longer is rarely rewarded.
@@ -130,6 +131,7 @@ impl Pool {
             slot: OnceLock::new(),
             thread: OnceLock::new(),
             pool: Arc::clone(self),
+            record: self.filesystem.records.as_ref().and_then(Records::take),
         });
         self.seats.lock().push(Arc::downgrade(&seat));
         seat
@@ -149,6 +151,8 @@ pub(super) struct Seat {
     slot: OnceLock<Slot>,
     thread: OnceLock<ThreadId>,
     pool: Arc<Pool>,
+    /// Where it is noted what it serves, for the next daemon.
+    record: Option<Arc<Record>>,
 }
 
 impl Seat {
@@ -182,6 +186,11 @@ impl Seat {
             self.pool.pacer.call(&self.pool);
         }
         Served { seat: self, greeting }
+    }
+
+    /// Where it is noted what it serves.
+    pub(super) fn record(&self) -> Option<&Arc<Record>> {
+        self.record.as_ref()
     }
 
     /// A promise to answer the present request later, from another thread. Until it is dropped the worker stays: the

@@ -60,7 +60,7 @@ fn root_cursor() -> Cursor {
 fn known_files_take_less_than_three_hundred_bytes_each_and_give_them_back() {
     let stat = backing::stat(std::fs::File::open("/").unwrap()).unwrap();
     let cursor = root_cursor();
-    let nodes = Nodes::new(Arc::default());
+    let nodes = Nodes::new(Arc::default(), None);
     let keep = |number: u64, position| {
         let mut stat = stat;
         stat.ino = number;
@@ -114,7 +114,7 @@ fn what_was_told_to_the_kernel_is_there_until_it_is_forgotten_whoever_comes_in_b
     let stat = backing::stat(std::fs::File::open("/").unwrap()).unwrap();
     let cursor = root_cursor();
     let other = SubjectTree::compile(&policy(), &owner()).capped(cursor, Standing::Level(Level::View));
-    let nodes = Nodes::new(Arc::default());
+    let nodes = Nodes::new(Arc::default(), None);
     std::thread::scope(|threads| {
         for thread in 0..4_u64 {
             let nodes = &nodes;
