@@ -1,5 +1,6 @@
 //! What the daemon sets for itself, and asks about other processes.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -36,6 +37,28 @@ pub fn clear_umask() {
 /// little is ever touched, and glibc would move its threshold after the first one (`mallopt(3)`).
 pub fn return_large_memory() {
     sys::set_mmap_threshold(128 * 1024);
+}
+
+/// Takes so many descriptors, from number 3 on, that whoever started the process has left it (`sd_listen_fds(3)`),
+/// close-on-exec from now on.
+///
+/// # Errors
+/// EBADF if there are fewer; `ResourceBusy` if one was opened by the process itself, or taken before.
+pub fn left_descriptors(count: usize) -> io::Result<Vec<OwnedFd>> {
+    let past = i32::try_from(count).ok().and_then(|count| count.checked_add(3));
+    let past = past.ok_or(io::ErrorKind::InvalidInput)?;
+    (3..past).map(sys::process::adopt_descriptor).collect()
+}
+
+/// Takes a variable out of the environment, so that nobody inherits it. Leaves it there if threads run already, for
+/// they may be reading.
+pub fn take_variable(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    if threads.is_ok_and(|threads| threads == 1) {
+        sys::process::forget_variable(name);
+    }
+    Some(value)
 }
 
 /// Gives freed memory back to the system, also what lies between pieces that are in use (`malloc_trim(3)`). Takes

@@ -15,13 +15,15 @@ mod people;
 mod resolve;
 mod rules;
 mod server;
+mod service;
 mod set;
 mod shares;
 mod steward;
+mod watchdog;
 mod why;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +81,7 @@ pub fn run(options: Options) -> Result<(), StartError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(StartError::NotRoot);
     }
+    let received = service::received()?;
     backing::return_large_memory();
     backing::clear_umask();
     backing::give_up_setuid_keeping()?;
@@ -88,13 +91,23 @@ pub fn run(options: Options) -> Result<(), StartError> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(serve(options, store, limit))
+    runtime.block_on(serve(options, store, limit, received))
 }
 
-async fn serve(options: Options, store: Store, files: usize) -> Result<(), StartError> {
+async fn serve(
+    options: Options, store: Store, files: usize, received: Vec<(String, OwnedFd)>,
+) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = server::listen(&options.socket)
+    let (control, others) = received
+        .into_iter()
+        .partition::<Vec<_>, _>(|(name, _)| name == service::CONTROL);
+    for (name, _) in others {
+        tracing::warn!(name, "a descriptor was left that means nothing to this daemon");
+        let _ = service::remove_fd(&name);
+    }
+    let control = control.into_iter().next().map(|(_, fd)| fd);
+    let listener = server::listen(&options.socket, control)
         .await
         .map_err(|cause| StartError::Socket {
             socket: options.socket.clone(),
@@ -115,13 +128,15 @@ async fn serve(options: Options, store: Store, files: usize) -> Result<(), Start
         core.refresh_groups()
     }));
     let mounts = tokio::spawn(repeat(MOUNTS_EVERY, Arc::clone(&core), |core| core.look_after()));
-    announce(&options.socket)?;
+    let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core)));
+    service::ready(&options.socket)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
-    for task in [server, groups, mounts] {
+    service::stopping();
+    for task in [server, groups, mounts, watchdog] {
         task.abort();
     }
     let stopping = Arc::clone(&core);
@@ -138,23 +153,4 @@ async fn repeat(every: Duration, core: Arc<Mutex<Core>>, work: fn(&mut Core)) {
         let core = Arc::clone(&core);
         let _ = tokio::task::spawn_blocking(move || work(&mut core.lock())).await;
     }
-}
-
-/// Says that commands are answered from now on: one line for people, READY=1 for systemd (`sd_notify(3)`).
-fn announce(socket: &Path) -> std::io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::net::SocketAddr;
-    let mut out = std::io::stdout().lock();
-    // Nobody may be reading; that is no reason to stop.
-    let _ = writeln!(out, "lendfs: ready on {}", socket.display()).and_then(|()| out.flush());
-    if let Some(notify) = std::env::var_os("NOTIFY_SOCKET") {
-        let socket = std::os::unix::net::UnixDatagram::unbound()?;
-        let path = notify.as_encoded_bytes();
-        let address = match path.strip_prefix(b"@") {
-            Some(name) => <SocketAddr as SocketAddrExt>::from_abstract_name(name)?,
-            None => SocketAddr::from_pathname(Path::new(&notify))?,
-        };
-        socket.send_to_addr(b"READY=1", &address)?;
-    }
-    Ok(())
 }

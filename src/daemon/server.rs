@@ -1,6 +1,7 @@
 //! The control socket: who asks, and which command.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,10 +42,10 @@ pub(super) type Remains<A> = Box<dyn FnOnce(&Mutex<Core>, &mut A) + Send>;
 /// The largest request, in bytes.
 const MAX_REQUEST: usize = 256 * 1024;
 
-/// The listening socket; its file is removed when it is dropped.
+/// The listening socket; its file is removed when it is dropped, if it was made here.
 pub(super) struct Listening {
     pub(super) listener: UnixListener,
-    _file: SocketFile,
+    _file: Option<SocketFile>,
 }
 
 struct SocketFile(PathBuf);
@@ -55,11 +56,18 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens. An orphaned socket file is replaced.
+/// Listens, on a socket that whoever started the daemon has made, or on one of its own: an orphaned socket file is
+/// replaced.
 ///
 /// # Errors
-/// If another daemon answers there, or what is there is no socket.
-pub(super) async fn listen(socket: &Path) -> io::Result<Listening> {
+/// If another daemon answers there, or what is there is no socket; if what was given does not listen.
+pub(super) async fn listen(socket: &Path, given: Option<OwnedFd>) -> io::Result<Listening> {
+    if let Some(given) = given {
+        return Ok(Listening {
+            listener: take_over(given)?,
+            _file: None,
+        });
+    }
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -88,8 +96,23 @@ pub(super) async fn listen(socket: &Path) -> io::Result<Listening> {
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
     Ok(Listening {
         listener,
-        _file: SocketFile(socket.into()),
+        _file: Some(SocketFile(socket.into())),
     })
+}
+
+fn take_over(given: OwnedFd) -> io::Result<UnixListener> {
+    use nix::sys::socket::{getsockopt, sockopt};
+    if !getsockopt(&given, sockopt::AcceptConn)? {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "what the service manager gave does not listen: it has to be ListenStream= with a path",
+        ));
+    }
+    let listener = std::os::unix::net::UnixListener::from(given);
+    // It is another kind of socket if it has no such address.
+    listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
 pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {

@@ -33,6 +33,7 @@ mod listing;
 mod ownership;
 mod readme;
 mod revoking;
+mod service;
 mod shared_data;
 mod table;
 mod threads;

@@ -10,6 +10,26 @@ use nix::unistd::Pid;
 
 use super::{check, owned};
 
+/// Makes a descriptor the process's own that whoever started it has left it, close-on-exec from now on.
+///
+/// Nothing that this process opens lacks that mark, so nobody else owns what lacks it.
+pub(in crate::backing) fn adopt_descriptor(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if flags & i64::from(libc::FD_CLOEXEC) != 0 {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    // SAFETY: takes numbers.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    Ok(owned(i64::from(number)))
+}
+
+/// `unsetenv(3)`, while there is one thread.
+pub(in crate::backing) fn forget_variable(name: &str) {
+    // SAFETY: the caller sees to it that no other thread reads or changes the environment.
+    unsafe { std::env::remove_var(name) };
+}
+
 /// `pidfd_open(2)`.
 pub(in crate::backing) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     pidfd_open_with(pid, 0)
