@@ -9,12 +9,14 @@
 //! - [`vfs`]: the FUSE file system. Every operation passes one `authorize()`.
 //! - [`control`]: the control socket's types and client.
 //! - [`daemon`]: the life of the process: store, mounts, socket, signals.
+//! - [`keeper`]: holds a daemon's mounts and starts the next one, where there is no systemd.
 //! - [`cli`]: one file per command.
 
 pub mod backing;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+pub mod keeper;
 pub mod policy;
 pub mod store;
 pub mod vfs;

@@ -111,6 +111,17 @@ impl Mounted {
         self.detached.take()
     }
 
+    /// Takes it down, whoever has something open and whoever waits for an answer: nobody serves it any more.
+    ///
+    /// # Errors
+    /// Those of `umount2(2)`.
+    pub fn end(&self) -> io::Result<()> {
+        let at = self.at().ok_or(io::ErrorKind::NotFound)?;
+        let flags = MntFlags::MNT_DETACH | MntFlags::MNT_FORCE;
+        take_down(&at, self.id, Some(self.device), flags)?;
+        Ok(())
+    }
+
     /// Where it is mounted now; `None` if it is not.
     pub fn at(&self) -> Option<PathBuf> {
         if self.down.load(Ordering::Acquire) {

@@ -50,6 +50,21 @@ pub fn left_descriptors(count: usize) -> io::Result<Vec<OwnedFd>> {
     (3..past).map(sys::process::adopt_descriptor).collect()
 }
 
+/// Starts a program with these descriptors from number 3 on, and with no signal blocked.
+///
+/// # Errors
+/// Those of `fork(2)` and `execve(2)`; EMFILE.
+pub fn spawn_with(
+    command: std::process::Command, fds: &[std::os::fd::BorrowedFd<'_>],
+) -> io::Result<std::process::Child> {
+    sys::process::spawn_with(command, fds)
+}
+
+/// A descriptor that came with a message (`SCM_RIGHTS`), which nobody else has.
+pub fn own_descriptor(number: i32) -> OwnedFd {
+    sys::process::own_descriptor(number)
+}
+
 /// Takes a variable out of the environment, so that nobody inherits it. Leaves it there if threads run already, for
 /// they may be reading.
 pub fn take_variable(name: &str) -> Option<OsString> {

@@ -12,6 +12,7 @@ use super::config::{Config, Hold, Use};
 use super::error::Result;
 use super::mounts::LiveMount;
 use super::steward::Registrar;
+use super::survive::Former;
 use crate::backing::{self, MountTable, users};
 use crate::policy::{AccountId, FolderId, Snapshot};
 use crate::store::{AccountRow, By, FolderRow, GroupSource, Store, StoreError};
@@ -61,7 +62,7 @@ impl Core {
     /// # Errors
     /// The store's.
     pub(super) fn start(
-        store: Store, state: PathBuf, config: Config, registrar: Registrar, files: usize,
+        store: Store, state: PathBuf, config: Config, registrar: Registrar, files: usize, former: Former,
     ) -> std::result::Result<Self, StoreError> {
         for directory in ["folders", "trash"] {
             std::fs::create_dir_all(state.join(directory))?;
@@ -85,12 +86,13 @@ impl Core {
             state,
             started: Instant::now(),
         };
-        core.drop_stale_mounts()?;
+        core.drop_stale_mounts(&former)?;
         core.refresh_people()?;
         for folder in core.store.folders()? {
             core.open_backing(&folder);
         }
         core.publish()?;
+        core.take_over(former)?;
         Ok(core)
     }
 

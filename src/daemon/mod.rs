@@ -19,6 +19,7 @@ mod service;
 mod set;
 mod shares;
 mod steward;
+mod survive;
 mod watchdog;
 mod why;
 
@@ -73,7 +74,8 @@ pub enum StartError {
 const GROUPS_EVERY: Duration = Duration::from_secs(30);
 const MOUNTS_EVERY: Duration = Duration::from_secs(2);
 
-/// Runs the daemon until it is told to stop by SIGTERM or SIGINT.
+/// Runs the daemon until it is told to stop: by SIGINT, or by SIGTERM, at which it leaves its mounts to the next daemon
+/// where somebody keeps them for that.
 ///
 /// # Errors
 /// If it cannot start.
@@ -102,10 +104,7 @@ async fn serve(
     let (control, others) = received
         .into_iter()
         .partition::<Vec<_>, _>(|(name, _)| name == service::CONTROL);
-    for (name, _) in others {
-        tracing::warn!(name, "a descriptor was left that means nothing to this daemon");
-        let _ = service::remove_fd(&name);
-    }
+    let former = survive::Former::of(others);
     let control = control.into_iter().next().map(|(_, fd)| fd);
     let listener = server::listen(&options.socket, control)
         .await
@@ -120,6 +119,7 @@ async fn serve(
         options.config.clone(),
         registrar.clone(),
         files,
+        former,
     )?;
     let core = Arc::new(Mutex::new(core));
     registrar.serve(&core)?;
@@ -130,17 +130,22 @@ async fn serve(
     let mounts = tokio::spawn(repeat(MOUNTS_EVERY, Arc::clone(&core), |core| core.look_after()));
     let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core)));
     service::ready(&options.socket)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("stopping");
+    // Who has what it takes to take the mounts over is about to start the next daemon.
+    let leaves = tokio::select! {
+        _ = terminate.recv() => service::has_store(),
+        _ = interrupt.recv() => false,
+    };
+    tracing::info!(mounts_stay = leaves, "stopping");
     service::stopping();
     for task in [server, groups, mounts, watchdog] {
         task.abort();
     }
     let stopping = Arc::clone(&core);
-    let _ = tokio::task::spawn_blocking(move || stopping.lock().stop()).await;
+    let _ = tokio::task::spawn_blocking(move || {
+        let mut core = stopping.lock();
+        if leaves { core.leave() } else { core.stop() }
+    })
+    .await;
     Ok(())
 }
 

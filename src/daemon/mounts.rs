@@ -11,13 +11,14 @@ use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::folders::said;
 use super::server::Run;
+use super::survive::{self, Former};
 use crate::backing::{self, Device, FileKind, users};
 use crate::control::wire::{PlaceRef, quoted};
 use crate::control::{answers as answer, requests};
 use crate::policy::{AccountId, Level};
 use crate::store::StoreError;
 use crate::vfs::view::Viewer;
-use crate::vfs::{FileSystem, Mount, MountRequest};
+use crate::vfs::{Charter, FileSystem, Mount, MountRequest};
 
 /// A mount that is up.
 pub(super) struct LiveMount {
@@ -27,6 +28,24 @@ pub(super) struct LiveMount {
 }
 
 impl LiveMount {
+    pub(super) fn made(subject: AccountId, login: &str, mount: Mount) -> Self {
+        Self {
+            subject,
+            login: login.into(),
+            mount,
+        }
+    }
+
+    /// One that a former daemon has made.
+    pub(super) fn new(charter: &Charter, mount: Mount) -> Self {
+        Self::made(AccountId(charter.account), &charter.login, mount)
+    }
+
+    /// Leaves it to the next daemon.
+    pub(super) fn leave(self) {
+        self.mount.leave();
+    }
+
     /// What is mounted.
     pub(super) fn filesystem(&self) -> &Arc<FileSystem> {
         self.mount.filesystem()
@@ -87,16 +106,9 @@ impl Run for requests::Mount {
             own,
             strict: self.strict,
         };
-        let mount = Mount::start(&core.shared, request)
+        core.add_mount(request, &subject.login, &recorded)
             .map_err(|error| Refused::system("cannot mount on", &self.at.0, &error))?;
-        core.store
-            .record_mount(mount.id(), recorded.as_os_str().as_bytes(), subject.id)?;
         tracing::info!(subject = subject.login, at = shown, "mounted");
-        core.mounts.push(LiveMount {
-            subject: subject.id,
-            login: subject.login.clone(),
-            mount,
-        });
         Ok(said(format!(
             "mounted the folders of {} at {shown}",
             subject.login
@@ -129,6 +141,7 @@ impl Run for requests::Umount {
                 _ => Refused::system("cannot unmount", &self.at.0, &error),
             })?;
         let gone = core.mounts.swap_remove(index);
+        survive::forget(gone.mount.number());
         core.store.forget_mount(gone.mount.id())?;
         Ok(said(format!("unmounted {shown}")))
     }
@@ -226,15 +239,20 @@ impl Core {
             .partition(|mount| mount.mount.is_gone_from(table));
         self.mounts = up;
         for mount in gone {
+            survive::forget(mount.mount.number());
             if let Err(error) = self.store.forget_mount(mount.mount.id()) {
                 tracing::error!(%error, "cannot forget a mount");
             }
         }
     }
 
-    /// Takes down what a daemon that was killed has left.
-    pub(super) fn drop_stale_mounts(&mut self) -> std::result::Result<(), StoreError> {
+    /// Takes down what a daemon that was killed has left, but for what this one takes over.
+    pub(super) fn drop_stale_mounts(&mut self, former: &Former) -> std::result::Result<(), StoreError> {
+        let taken_over = former.mounts();
         for (id, at) in self.store.recorded_mounts()? {
+            if taken_over.contains(&id) {
+                continue;
+            }
             if let Err(error) = backing::unmount_left(Path::new(OsStr::from_bytes(&at)), id) {
                 tracing::warn!(at = quoted(&at), %error, "cannot take down the mount of an earlier daemon");
             }
@@ -248,8 +266,13 @@ impl Core {
         let deadline = Instant::now() + FAREWELL;
         while !self.mounts.is_empty() {
             let late = Instant::now() >= deadline;
-            self.mounts
-                .retain(|mount| !mount.mount.is_gone() && mount.mount.unmount(late).is_err() && !late);
+            self.mounts.retain(|mount| {
+                let stays = !mount.mount.is_gone() && mount.mount.unmount(late).is_err() && !late;
+                if !stays {
+                    survive::forget(mount.mount.number());
+                }
+                stays
+            });
             if !self.mounts.is_empty() {
                 std::thread::sleep(Duration::from_millis(50));
             }

@@ -76,7 +76,6 @@ pub(super) fn alive() -> io::Result<()> {
 }
 
 /// Tells whether descriptors are kept for the next daemon.
-#[expect(dead_code, reason = "for mounts that outlive the daemon")]
 pub(super) fn has_store() -> bool {
     manager().has_store()
 }
@@ -85,7 +84,6 @@ pub(super) fn has_store() -> bool {
 ///
 /// # Errors
 /// InvalidInput if the name cannot be one; those of `sendmsg(2)`.
-#[expect(dead_code, reason = "for mounts that outlive the daemon")]
 pub(super) fn store_fd(name: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
     manager().store_fd(name, fd)
 }
@@ -119,7 +117,8 @@ impl Manager {
         let (usec, keeps) = (text("WATCHDOG_USEC"), text("FDSTORE"));
         // They may have been meant for whoever started this process, and inherited by mistake.
         let mut is_ours = |name, unless| {
-            let meant = text(name).map_or(unless, |pid| pid.parse() == Ok(process));
+            // A keeper knows the number of its child no sooner than that runs.
+            let meant = text(name).map_or(unless, |pid| pid == "self" || pid.parse() == Ok(process));
             meant.then_some(())
         };
         let listens = is_ours("LISTEN_PID", false);

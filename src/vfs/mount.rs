@@ -232,6 +232,11 @@ impl Mount {
         Ok(())
     }
 
+    /// The daemon's number for it, which no other one had before or has after, also under the daemons that take it over.
+    pub fn number(&self) -> u64 {
+        self.filesystem.id.0
+    }
+
     /// The kernel's number for it.
     pub fn id(&self) -> u64 {
         self.mounted.id()

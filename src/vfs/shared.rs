@@ -67,6 +67,7 @@ pub struct Shared {
     changing: Mutex<Pending>,
     mounts: ArcSwap<Vec<Weak<FileSystem>>>,
     mounted: AtomicU64,
+    takeovers: AtomicU64,
     /// How many mounts have a kernel that keeps what it is told.
     attached: AtomicUsize,
     without_passthrough: AtomicBool,
@@ -116,6 +117,7 @@ impl Shared {
             changing: Mutex::default(),
             mounts: ArcSwap::default(),
             mounted: AtomicU64::new(1),
+            takeovers: AtomicU64::new(0),
             attached: AtomicUsize::new(0),
             without_passthrough: AtomicBool::new(false),
             without_names: AtomicBool::new(false),
@@ -321,6 +323,16 @@ impl Shared {
     /// The number of the next mount.
     pub(super) fn next_mount(&self) -> MountId {
         MountId(self.mounted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Counts mounts that were taken over.
+    pub fn taken_over(&self, mounts: u64) {
+        self.takeovers.fetch_add(mounts, Ordering::Relaxed);
+    }
+
+    /// How many mounts were taken over from a former daemon.
+    pub fn takeovers(&self) -> u64 {
+        self.takeovers.load(Ordering::Relaxed)
     }
 
     /// Gives no mount a number again that a former daemon gave one.

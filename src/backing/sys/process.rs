@@ -24,6 +24,48 @@ pub(in crate::backing) fn adopt_descriptor(number: i32) -> io::Result<OwnedFd> {
     Ok(owned(i64::from(number)))
 }
 
+/// A descriptor that came with a message (`SCM_RIGHTS`).
+pub(in crate::backing) fn own_descriptor(number: i32) -> OwnedFd {
+    owned(i64::from(number))
+}
+
+/// Starts a program with these descriptors from number 3 on, and with no signal blocked.
+pub(in crate::backing) fn spawn_with(
+    mut command: std::process::Command, fds: &[BorrowedFd<'_>],
+) -> io::Result<std::process::Child> {
+    use std::os::unix::process::CommandExt;
+    // First out of the way of where they are to go, and to go by themselves when the program is started.
+    let past = 3 + fds.len() as i32;
+    let aside = fds.iter().map(|fd| {
+        // SAFETY: takes numbers.
+        Ok(owned(check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, past) })?))
+    });
+    let aside = aside.collect::<io::Result<Vec<_>>>()?;
+    // Nor may what the standard library opens for itself lie there.
+    let mut filling = Vec::new();
+    while let Some(fd) = fds.first() {
+        // SAFETY: takes numbers.
+        let filler = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?;
+        filling.push(owned(filler));
+        if filler >= i64::from(past) {
+            break;
+        }
+    }
+    let numbers: Vec<_> = (3..).zip(aside.iter().map(AsRawFd::as_raw_fd)).collect();
+    let unblocked = SigSet::empty();
+    let place = move || {
+        for (number, fd) in &numbers {
+            // SAFETY: takes numbers. What was behind this one is the copy of another's.
+            check(unsafe { libc::dup2(*fd, *number) })?;
+        }
+        unblocked.thread_set_mask()?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it calls the kernel alone, and takes no memory.
+    unsafe { command.pre_exec(place) };
+    command.spawn()
+}
+
 /// `unsetenv(3)`, while there is one thread.
 pub(in crate::backing) fn forget_variable(name: &str) {
     // SAFETY: the caller sees to it that no other thread reads or changes the environment.

@@ -1,5 +1,6 @@
 //! daemon
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,24 @@ pub(in crate::cli) struct Daemon {
 }
 
 impl Daemon {
+    /// Runs the keeper of such a daemon.
+    pub(super) fn keep(self, client: &Client) -> Result<(), CliError> {
+        let mut arguments: Vec<OsString> = vec!["--socket".into(), client.socket.clone().into()];
+        arguments.extend(["--state-dir".into(), self.state_dir.into()]);
+        if let Some(config) = self.config {
+            arguments.extend(["--config".into(), config.into()]);
+        }
+        if self.log_json {
+            arguments.push("--log-json".into());
+        }
+        match crate::keeper::run(arguments) {
+            Ok(0) => Ok(()),
+            // The daemon has said why.
+            Ok(status) => std::process::exit(status),
+            Err(error) => Err(CliError::Other(format!("cannot start the daemon: {error}"))),
+        }
+    }
+
     pub(super) fn run(self, client: &Client) -> Result<(), CliError> {
         let filter = EnvFilter::try_from_env("LENDFS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
         let log = tracing_subscriber::fmt()

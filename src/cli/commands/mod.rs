@@ -19,6 +19,8 @@ use crate::control::client::Client;
 pub(super) enum Command {
     /// Run the daemon in the foreground
     Daemon(daemon::Daemon),
+    /// Run the daemon, and start it again with its mounts when it ends
+    Keeper(daemon::Daemon),
     /// Make a folder, or adopt a directory as one
     Create(folders::Create),
     /// List my folders and those shared with me
@@ -81,6 +83,7 @@ impl Command {
     pub(super) fn run(self, client: &Client, json: bool) -> Result<(), CliError> {
         match self {
             Self::Daemon(command) => command.run(client),
+            Self::Keeper(command) => return command.keep(client),
             Self::Create(command) => command.run(client, json),
             Self::List => folders::list(client, json),
             Self::Rename(command) => command.run(client, json),

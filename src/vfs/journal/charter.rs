@@ -73,12 +73,14 @@ impl Journal {
             .store(text.len() as u64, Ordering::Release);
         Ok(())
     }
+}
 
+impl Charter {
     /// What the mount of a journal is, whatever form that has.
     ///
     /// # Errors
     /// InvalidData if it does not tell.
-    pub fn charter_of(file: &OwnedFd) -> io::Result<Charter> {
+    pub fn of(file: &OwnedFd) -> io::Result<Self> {
         let memory = SharedMemory::open(file.try_clone()?, WORDS)?;
         let words = memory.words();
         let length = words[word::CHARTER].load(Ordering::Acquire) as usize;
