@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 
 use crate::backing;
 
-/// What a daemon that ends at once is given to come to itself, doubled each time up to the last.
+/// What the one after a daemon that ended at once waits, if that was not the first: doubled each time, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A daemon that ran so long did not end at once.
@@ -87,7 +87,8 @@ pub fn run(arguments: Vec<OsString>) -> io::Result<i32> {
 
 impl Keeper {
     fn keep(&mut self) -> io::Result<i32> {
-        let mut pause = FIRST_PAUSE;
+        // The first that ends at once is followed at once.
+        let mut pause = Duration::ZERO;
         loop {
             let begun = Instant::now();
             let status = match self.start() {
@@ -103,15 +104,17 @@ impl Keeper {
                 return Ok(status.code().unwrap_or(1));
             }
             if begun.elapsed() >= LONG_ENOUGH {
-                pause = FIRST_PAUSE;
+                pause = Duration::ZERO;
                 continue;
             }
-            eprintln!("lendfs: keeper: the daemon ended at once ({status}): it is started again");
+            if !pause.is_zero() {
+                eprintln!("lendfs: keeper: the daemon ended at once ({status}): it is started again");
+            }
             self.wait(pause)?;
             if self.ends {
                 return Ok(0);
             }
-            pause = (2 * pause).min(LONGEST_PAUSE);
+            pause = (2 * pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         }
     }
 
@@ -172,7 +175,10 @@ impl Keeper {
                 return Ok(());
             }
             let mut asked = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut asked, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+            let _ = poll(
+                &mut asked,
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+            );
             while let Some(signal) = self.signals.read_signal()? {
                 let signal = Signal::try_from(signal.ssi_signo.cast_signed());
                 self.ends |= matches!(signal, Ok(Signal::SIGTERM | Signal::SIGINT));

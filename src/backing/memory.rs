@@ -37,7 +37,8 @@ impl SharedMemory {
     /// InvalidData if it is none such; those of `mmap(2)`.
     pub fn open(file: OwnedFd, words: usize) -> io::Result<Self> {
         let size = super::stat(&file)?.size;
-        if size != (words * size_of::<u64>()) as u64 || !memory::is_size_sealed(file.as_fd()).unwrap_or(false) {
+        if size != (words * size_of::<u64>()) as u64 || !memory::is_size_sealed(file.as_fd()).unwrap_or(false)
+        {
             return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(Self {
@@ -98,6 +99,9 @@ mod tests {
         assert!(SharedMemory::open(handed_on, 1 << 11).is_err());
         let file = tempfile::tempfile().unwrap();
         file.set_len(8 << 10).unwrap();
-        assert!(SharedMemory::open(file.into(), 1 << 10).is_err(), "it could become shorter");
+        assert!(
+            SharedMemory::open(file.into(), 1 << 10).is_err(),
+            "it could become shorter"
+        );
     }
 }

@@ -252,6 +252,9 @@ pub struct Status {
     /// Whether the processors are kept awake for these just now. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_held: Option<bool>,
+    /// How many files and directories the kernel knows of, all mounts together. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
 }
 
 /// Something that was looked at.

@@ -88,6 +88,7 @@ impl Run for requests::Status {
             requests: caller.is_root().then(|| core.shared.requests()),
             workers: caller.is_root().then(|| core.shared.workers()),
             latency_held: caller.is_root().then(|| core.shared.holds_latency()),
+            nodes: caller.is_root().then(|| core.shared.nodes()),
         })
     }
 }

@@ -36,6 +36,7 @@ use super::filesystem::FileSystem;
 use super::ids::{Fh, Ino, LockOwner as Owner};
 use super::locks::Claim;
 use super::pool::Seat;
+use crate::backing::FileKind;
 
 /// The file system as fuser drives it.
 pub(super) struct Adapter(pub Arc<FileSystem>, pub Arc<Seat>);
@@ -78,12 +79,12 @@ impl Filesystem for Adapter {
         fh: Option<FileHandle>, _crtime: Option<SystemTime>, _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>, _flags: Option<BsdFileFlags>, reply: ReplyAttr,
     ) {
-        let _request = self.begin(Opcode::Setattr);
+        let _request = self.begin_noted(Opcode::Setattr, req);
         let call = on(req, attribute_call(mode, size, uid.or(gid)), ino);
         let set = set_attr((mode, uid, gid, size), (atime, mtime));
-        let done = self.noted(call, |fs| {
-            fs.setattr(caller(req), Ino(ino.0), set, fh.map(|fh| Fh(fh.0)))
-        });
+        let fh = fh.map(|fh| Fh(fh.0));
+        let set = |fs: &FileSystem| fs.setattr(caller(req), Ino(ino.0), set, fh);
+        let done = self.once(req, call, set, |fs, _| fs.getattr(Ino(ino.0), fh));
         reply_attr(reply, done);
     }
 
@@ -97,42 +98,46 @@ impl Filesystem for Adapter {
         &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, rdev: u32,
         reply: ReplyEntry,
     ) {
-        let _request = self.begin(Opcode::Mknod);
+        let _request = self.begin_noted(Opcode::Mknod, req);
         let call = at(req, "mknod", parent, name);
-        let made = self.noted(call, |fs| {
-            fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev)
-        });
+        let made = self.make(
+            req,
+            call,
+            (parent, name),
+            FileKind::from_mode(mode).unwrap_or(FileKind::Regular),
+            |fs| fs.mknod(caller(req), Ino(parent.0), name.as_bytes(), mode, rdev),
+        );
         reply_entry(reply, made);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let _request = self.begin(Opcode::Mkdir);
+        let _request = self.begin_noted(Opcode::Mkdir, req);
         let call = at(req, "mkdir", parent, name);
-        let done = self.noted(call, |fs| {
+        let done = self.make(req, call, (parent, name), FileKind::Directory, |fs| {
             fs.mkdir(caller(req), Ino(parent.0), name.as_bytes(), mode)
         });
         reply_entry(reply, done);
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _request = self.begin(Opcode::Unlink);
+        let _request = self.begin_noted(Opcode::Unlink, req);
         let call = at(req, "unlink", parent, name);
-        let done = self.noted(call, |fs| fs.unlink(caller(req), Ino(parent.0), name.as_bytes()));
+        let done = self.remove(req, call, (parent, name), false);
         reply_empty(reply, done);
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _request = self.begin(Opcode::Rmdir);
+        let _request = self.begin_noted(Opcode::Rmdir, req);
         let call = at(req, "rmdir", parent, name);
-        let done = self.noted(call, |fs| fs.rmdir(caller(req), Ino(parent.0), name.as_bytes()));
+        let done = self.remove(req, call, (parent, name), true);
         reply_empty(reply, done);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let _request = self.begin(Opcode::Symlink);
+        let _request = self.begin_noted(Opcode::Symlink, req);
         let call = at(req, "symlink", parent, link_name);
         let content = target.as_os_str().as_bytes();
-        let made = self.noted(call, |fs| {
+        let made = self.make(req, call, (parent, link_name), FileKind::Symlink, |fs| {
             fs.symlink(caller(req), Ino(parent.0), link_name.as_bytes(), content)
         });
         reply_entry(reply, made);
@@ -142,33 +147,42 @@ impl Filesystem for Adapter {
         &self, req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
         flags: RenameFlags, reply: ReplyEmpty,
     ) {
-        let _request = self.begin(Opcode::Rename);
+        let _request = self.begin_noted(Opcode::Rename, req);
         let call = between(at(req, "rename", parent, name), newparent, newname);
         let (from, to) = (
             (Ino(parent.0), name.as_bytes()),
             (Ino(newparent.0), newname.as_bytes()),
         );
-        let renamed = self.noted(call, |fs| fs.rename(caller(req), from, to, rename_flags(flags)));
+        let (caller, flags) = (caller(req), rename_flags(flags));
+        let renamed = self.once(
+            req,
+            call,
+            |fs| fs.rename(caller, from, to, flags),
+            |fs, progress| fs.rename_again(caller, progress, from, to, flags),
+        );
         reply_empty(reply, renamed);
     }
 
     fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let _request = self.begin(Opcode::Link);
+        let _request = self.begin_noted(Opcode::Link, req);
         let call = between(on(req, "link", ino), newparent, newname);
-        let done = self.noted(call, |fs| {
-            fs.link(caller(req), Ino(ino.0), Ino(newparent.0), newname.as_bytes())
+        let (caller, ino, to) = (caller(req), Ino(ino.0), (Ino(newparent.0), newname.as_bytes()));
+        let link = |fs: &FileSystem| fs.link(caller, ino, to.0, to.1);
+        let done = self.once(req, call, link, |fs, progress| {
+            fs.link_again(caller, progress, ino, to)
         });
         reply_entry(reply, done);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let _request = self.begin(Opcode::Open);
+        let _request = self.begin_noted(Opcode::Open, req);
         let call = on(req, open_call(flags.0), ino);
         if self.opens_itself() {
             // The kernel does not ask again, and judges by the modes that it is shown.
             return reply.error(Errno::ENOSYS);
         }
-        let opened = self.noted(call, |fs| fs.open(Ino(ino.0), flags.0, &reply));
+        let open = |fs: &FileSystem| fs.open(Ino(ino.0), flags.0, &reply);
+        let opened = self.once(req, call, open, |fs, _| open(fs));
         reply_open(reply, opened);
     }
 
@@ -186,9 +200,13 @@ impl Filesystem for Adapter {
         &self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, data: &[u8],
         _write_flags: WriteFlags, flags: OpenFlags, _lock_owner: Option<LockOwner>, reply: ReplyWrite,
     ) {
-        let _request = self.begin(Opcode::Write);
+        let _request = self.begin_noted(Opcode::Write, req);
         let call = on(req, "write", ino);
-        let done = self.noted(call, |fs| fs.write(Fh(fh.0), offset, data, flags.0));
+        let (fh, flags) = (Fh(fh.0), flags.0);
+        let write = |fs: &FileSystem| fs.write(fh, offset, data, flags);
+        let done = self.once(req, call, write, |fs, progress| {
+            fs.write_again(progress, (fh, flags), offset, data)
+        });
         reply_write(reply, done);
     }
 
@@ -216,9 +234,10 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let _request = self.begin(Opcode::Opendir);
+        let _request = self.begin_noted(Opcode::Opendir, req);
         let call = on(req, "list", ino);
-        reply_opendir(reply, self.noted(call, |fs| fs.opendir(Ino(ino.0))));
+        let open = |fs: &FileSystem| fs.opendir(Ino(ino.0));
+        reply_opendir(reply, self.once(req, call, open, |fs, _| open(fs)));
     }
 
     fn readdir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
@@ -259,10 +278,14 @@ impl Filesystem for Adapter {
         &self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32,
         reply: ReplyEmpty,
     ) {
-        let _request = self.begin(Opcode::Setxattr);
+        let _request = self.begin_noted(Opcode::Setxattr, req);
         let call = on(req, "setxattr", ino);
         let flags = set_xattr(flags);
-        let done = self.noted(call, |fs| fs.setxattr(Ino(ino.0), name.as_bytes(), value, flags));
+        let (ino, name) = (Ino(ino.0), name.as_bytes());
+        let set = |fs: &FileSystem| fs.setxattr(ino, name, value, flags);
+        let done = self.once(req, call, set, |fs, progress| {
+            fs.done_before(progress, || fs.setxattr_again(ino, name, value))
+        });
         reply_empty(reply, done);
     }
 
@@ -281,9 +304,13 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _request = self.begin(Opcode::Removexattr);
+        let _request = self.begin_noted(Opcode::Removexattr, req);
         let call = on(req, "removexattr", ino);
-        let done = self.noted(call, |fs| fs.removexattr(Ino(ino.0), name.as_bytes()));
+        let (ino, name) = (Ino(ino.0), name.as_bytes());
+        let remove = |fs: &FileSystem| fs.removexattr(ino, name);
+        let done = self.once(req, call, remove, |fs, progress| {
+            fs.done_before(progress, || fs.removexattr_again(ino, name))
+        });
         reply_empty(reply, done);
     }
 
@@ -297,11 +324,13 @@ impl Filesystem for Adapter {
         &self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, flags: i32,
         reply: ReplyCreate,
     ) {
-        let _request = self.begin(Opcode::Create);
+        let _request = self.begin_noted(Opcode::Create, req);
         let call = at(req, "create", parent, name);
         let caller = caller(req);
-        let made = self.noted(call, |fs| {
-            fs.create(caller, Ino(parent.0), name.as_bytes(), mode, flags, &reply)
+        let (parent, name) = (Ino(parent.0), name.as_bytes());
+        let create = |fs: &FileSystem| fs.create(caller, parent, name, mode, flags, &reply);
+        let made = self.once(req, call, create, |fs, progress| {
+            fs.create_again(caller, progress, (parent, name), mode, flags, &reply)
         });
         reply_create(reply, made);
     }
@@ -356,11 +385,15 @@ impl Filesystem for Adapter {
     }
 
     fn fallocate(
-        &self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, length: u64, mode: i32,
+        &self, req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, length: u64, mode: i32,
         reply: ReplyEmpty,
     ) {
-        let _request = self.begin(Opcode::Fallocate);
-        reply_empty(reply, self.run(|fs| fs.fallocate(Fh(fh.0), mode, offset, length)));
+        let _request = self.begin_noted(Opcode::Fallocate, req);
+        let allocate = |fs: &FileSystem| fs.fallocate(Fh(fh.0), mode, offset, length);
+        let done = self.once(req, None, allocate, |fs, progress| {
+            fs.done_before(progress, || allocate(fs))
+        });
+        reply_empty(reply, done);
     }
 
     fn lseek(
@@ -376,12 +409,15 @@ impl Filesystem for Adapter {
     }
 
     fn copy_file_range(
-        &self, _req: &Request, _ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, _ino_out: INodeNo,
+        &self, req: &Request, _ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, _ino_out: INodeNo,
         fh_out: FileHandle, offset_out: u64, len: u64, _flags: CopyFileRangeFlags, reply: ReplyWrite,
     ) {
-        let _request = self.begin(Opcode::CopyFileRange);
-        let copied =
-            self.run(|fs| fs.copy_file_range((Fh(fh_in.0), offset_in), (Fh(fh_out.0), offset_out), len));
+        let _request = self.begin_noted(Opcode::CopyFileRange, req);
+        let (from, into) = ((Fh(fh_in.0), offset_in), (Fh(fh_out.0), offset_out));
+        let copy = |fs: &FileSystem| fs.copy_file_range(from, into, len);
+        let copied = self.once(req, None, copy, |fs, progress| {
+            fs.counted_before(progress, || copy(fs))
+        });
         reply_write(reply, copied);
     }
 }

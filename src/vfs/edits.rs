@@ -91,6 +91,17 @@ pub(super) enum Making {
     Other,
 }
 
+impl Making {
+    /// How something of a kind is made that cannot have been there before.
+    pub(super) fn of(kind: FileKind) -> Self {
+        match kind {
+            FileKind::Regular => Self::File { exclusively: true },
+            FileKind::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What was found at a name.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {

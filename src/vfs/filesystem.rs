@@ -145,7 +145,10 @@ impl FileSystem {
             cuts: Cuts::default(),
             chores: Chores::default(),
             edits: Edits::default(),
-            former: journal.as_ref().map(|journal| journal.former_requests()).unwrap_or_default(),
+            former: journal
+                .as_ref()
+                .map(|journal| journal.former_requests())
+                .unwrap_or_default(),
             records: journal.as_ref().map(|journal| Arc::new(Records::new(journal))),
             journal,
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),

@@ -53,7 +53,9 @@ impl Ino {
     /// The folder and the inode number that a number was made of; `None` for one that was counted.
     pub fn parts(self) -> Option<(FolderId, u64)> {
         let folder = self.0 >> FOLDER_SHIFT;
-        let folder = (1..COUNTED).contains(&folder).then(|| FolderId(folder.cast_signed()))?;
+        let folder = (1..COUNTED)
+            .contains(&folder)
+            .then(|| FolderId(folder.cast_signed()))?;
         Some((folder, self.0 & ((1 << BACKING_BITS) - 1)))
     }
 

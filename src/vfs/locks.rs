@@ -22,8 +22,8 @@ use parking_lot::{Condvar, Mutex};
 use super::error::{Error, Result};
 use super::ids::LockOwner;
 use super::journal::{LockSlots, NodeSlot};
-use ranges::Ranges;
 use crate::backing::{self, Lock, LockKind};
+use ranges::Ranges;
 
 /// The locks of one node: few have any.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@
 //! [`shared`] holds what all mounts have in common: the published policy and the way it changes.
 
 pub mod adapter;
+mod again;
 pub mod attr;
 mod authorize;
 pub mod backing;

@@ -155,6 +155,11 @@ impl Nodes {
         self.shards.iter().all(|shard| shard.read().nodes.is_empty())
     }
 
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().nodes.len()).sum()
+    }
+
     /// How many nodes an inode has.
     pub(super) fn relatives_of(&self, number: Ino) -> usize {
         self.shard(number).read().family(number).count()

@@ -12,8 +12,8 @@ use super::handles::{Listing, OpenDirectory, OpenFile};
 use super::ids::LockOwner;
 use super::journal::requests::Progress;
 use super::journal::{
-    DirectorySlot, FileSlot, Journal, LockRecord, LockSlots, NodeRecord, NodeSlot, PositionRecord, RouteRecord,
-    Survived,
+    DirectorySlot, FileSlot, Journal, LockRecord, LockSlots, NodeRecord, NodeSlot, PositionRecord,
+    RouteRecord, Survived,
 };
 use super::kernel::BackingFile;
 use super::node::{Node, Position};
@@ -214,7 +214,9 @@ impl FileSystem {
             let node = node_of(nodes, node)?;
             let Some(slot) = node.slot() else { continue };
             let slots = LockSlots::again(slot, owner, slots);
-            let taken = self.lock_file(node).and_then(|fd| node.locks.take_over(owner, &locks, slots, fd));
+            let taken = self
+                .lock_file(node)
+                .and_then(|fd| node.locks.take_over(owner, &locks, slots, fd));
             if let Err(error) = taken {
                 tracing::warn!(?error, ino = ?node.ino, "a lock could not be taken again: another program has it");
             }
@@ -254,6 +256,9 @@ impl FileSystem {
             // What was on its way to the kernel has come by then.
             std::thread::sleep(SETTLED);
             let Some(mount) = mount.upgrade() else { return };
+            if let Some(records) = &mount.records {
+                records.forget_former(&mount.former);
+            }
             let Some(kernel) = mount.kernel.get() else { return };
             for (lookups, node) in suspects {
                 if node.lookups() == lookups && !node.is_open() && !kernel.drop_attributes(node.ino) {

@@ -245,6 +245,11 @@ impl Shared {
         self.pacing.pacer().workers()
     }
 
+    /// How many files and directories the kernels of all mounts know of.
+    pub fn nodes(&self) -> usize {
+        self.mounts().map(|mount| mount.nodes.len()).sum()
+    }
+
     /// Allows the processors to be kept awake while requests follow each other closely, or not. It is allowed until
     /// this is called.
     pub fn allow_hold(&self, allowed: bool) {

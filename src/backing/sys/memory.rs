@@ -23,9 +23,9 @@ unsafe impl Sync for Mapping {}
 pub(in crate::backing) fn memfd() -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: the name ends in NUL.
-    Ok(owned(i64::from(check(unsafe {
-        libc::memfd_create(c"lendfs".as_ptr(), flags)
-    })? as i32)))
+    Ok(owned(i64::from(
+        check(unsafe { libc::memfd_create(c"lendfs".as_ptr(), flags) })? as i32,
+    )))
 }
 
 /// `fcntl(2)` F_ADD_SEALS: it stays as long as it is.

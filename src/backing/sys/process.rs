@@ -38,7 +38,9 @@ pub(in crate::backing) fn spawn_with(
     let past = 3 + fds.len() as i32;
     let aside = fds.iter().map(|fd| {
         // SAFETY: takes numbers.
-        Ok(owned(check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, past) })?))
+        Ok(owned(check(unsafe {
+            libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, past)
+        })?))
     });
     let aside = aside.collect::<io::Result<Vec<_>>>()?;
     // Nor may what the standard library opens for itself lie there.

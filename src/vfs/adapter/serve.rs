@@ -1,17 +1,22 @@
 //! What every method of the adapter does: it begins, runs one operation, and is held to one question.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use fuser::{Errno, INodeNo, ReplyCreate, ReplyEmpty, ReplyEntry, ReplyOpen, Request};
 
 use super::Adapter;
-use super::convert::{reply_empty, reply_entry, to_errno};
+use super::convert::{caller, reply_empty, reply_entry, to_errno};
+use crate::backing::FileKind;
+use crate::vfs::attr::Entry;
 use crate::vfs::authorize::{forget_refused, take_asked};
 use crate::vfs::counters::Opcode;
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::FileSystem;
 use crate::vfs::ids::Ino;
+use crate::vfs::journal::requests::{self, Progress};
 use crate::vfs::kernel::Passthrough;
 use crate::vfs::pool::Served;
 use crate::vfs::refusals::Call;
@@ -39,6 +44,57 @@ impl Adapter {
         served
     }
 
+    /// Likewise, of one that is noted for the next daemon, for it must not be done twice or opens something.
+    pub(super) fn begin_noted(&self, opcode: Opcode, req: &Request) -> Served<'_> {
+        let served = self.begin(opcode);
+        requests::begin(self.1.record(), req.unique().0);
+        served
+    }
+
+    /// Runs an operation that was begun by [`Adapter::begin_noted`]; `again` if a former daemon had come to what it
+    /// changes.
+    pub(super) fn once<T>(
+        &self, req: &Request, call: Option<Call<'_>>, operation: impl FnOnce(&FileSystem) -> Result<T>,
+        again: impl FnOnce(&FileSystem, Progress) -> Result<T>,
+    ) -> std::result::Result<T, Errno> {
+        let before = self.0.begun_before(req.unique().0);
+        self.noted(call, |fs| match before {
+            None | Some(Progress::Begun) => operation(fs),
+            Some(Progress::Done { errno, .. }) if errno != 0 => {
+                Err(io::Error::from_raw_os_error(errno).into())
+            }
+            Some(progress) => again(fs, progress),
+        })
+    }
+
+    /// unlink and rmdir.
+    pub(super) fn remove(
+        &self, req: &Request, call: Option<Call<'_>>, (parent, name): (INodeNo, &OsStr), directory: bool,
+    ) -> std::result::Result<(), Errno> {
+        let (caller, parent, name) = (caller(req), Ino(parent.0), name.as_bytes());
+        let remove = |fs: &FileSystem| {
+            if directory {
+                fs.rmdir(caller, parent, name)
+            } else {
+                fs.unlink(caller, parent, name)
+            }
+        };
+        self.once(req, call, remove, |fs, progress| {
+            fs.remove_again(caller, progress, (parent, name), directory)
+        })
+    }
+
+    /// mkdir, mknod and symlink.
+    pub(super) fn make(
+        &self, req: &Request, call: Option<Call<'_>>, (parent, name): (INodeNo, &OsStr), kind: FileKind,
+        make: impl Fn(&FileSystem) -> Result<Entry>,
+    ) -> std::result::Result<Entry, Errno> {
+        let name = (Ino(parent.0), name.as_bytes());
+        self.once(req, call, &make, |fs, progress| {
+            fs.make_again(caller(req), progress, name, kind, || make(fs))
+        })
+    }
+
     /// Answers for a node by its number, which is no name that a program gave, and tells a program nothing.
     pub(super) fn answer_cut(&self, req: &Request, number: INodeNo, reply: ReplyEntry) {
         let answer = self.0.answer_cut(Ino(number.0), req.pid());
@@ -64,6 +120,7 @@ impl Adapter {
         take_asked();
         forget_refused();
         let outcome = operation(&self.0);
+        requests::end(outcome.as_ref().err().map_or(0, crate::vfs::Error::errno));
         let asked = take_asked();
         // What failed before it came to a question has done nothing.
         debug_assert!(

@@ -62,7 +62,7 @@ impl Journal {
     ///
     /// # Errors
     /// If it is longer than there is room for.
-    pub fn charter(&self, charter: &Charter) -> io::Result<()> {
+    pub(in crate::vfs) fn charter(&self, charter: &Charter) -> io::Result<()> {
         let text = serde_json::to_vec(charter)?;
         let room = &self.memory.words()[CHARTER..REQUESTS];
         if text.len() > 8 * room.len() {

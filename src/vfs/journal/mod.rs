@@ -23,11 +23,11 @@ use parking_lot::Mutex;
 use crate::backing::SharedMemory;
 
 pub use charter::Charter;
-pub(super) use read::{DirectoryRecord, FileRecord, LockRecord, NodeRecord, PositionRecord, Survived};
+pub(super) use read::{LockRecord, NodeRecord, PositionRecord, Survived};
 pub(super) use slots::{DirectorySlot, FileSlot, Kept, LockSlots, LockerSlot, NodeSlot, Place, RouteRecord};
 
 /// Which form it has. To be counted up when anything in it changes.
-pub const FORMAT: u64 = 1;
+const FORMAT: u64 = 1;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"lendfs\0J");
 
@@ -74,7 +74,7 @@ mod kind {
 
 /// See the module's doc.
 #[derive(Debug)]
-pub struct Journal {
+pub(super) struct Journal {
     memory: SharedMemory,
     free: Mutex<Vec<u32>>,
 }
@@ -87,7 +87,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of [`SharedMemory::new`].
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let journal = Self {
             memory: SharedMemory::new(WORDS)?,
             free: Mutex::default(),
@@ -102,7 +102,7 @@ impl Journal {
     ///
     /// # Errors
     /// InvalidData if it is none, or of another form.
-    pub fn open(file: OwnedFd) -> io::Result<Self> {
+    pub(super) fn open(file: OwnedFd) -> io::Result<Self> {
         let journal = Self {
             memory: SharedMemory::open(file, WORDS)?,
             free: Mutex::default(),
@@ -135,7 +135,7 @@ impl Journal {
     }
 
     /// How many slots are in use.
-    pub fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         let free = self.free.lock();
         self.high() - 1 - free.len()
     }

@@ -4,7 +4,9 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::slots::{BIRTH, BYPASSED_SHIFT, GRANTED, INO, LINKS, LOOKUPS_SHIFT, NAME_HERE, ROOT, UNDER, type_of};
+use super::slots::{
+    BIRTH, BYPASSED_SHIFT, GRANTED, INO, LINKS, LOOKUPS_SHIFT, NAME_HERE, ROOT, UNDER, type_of,
+};
 use super::{Index, Journal, RouteRecord, kind, read_bytes, word};
 use crate::backing::{Birth, FileHandle, FileKind, KeptName, Lock, LockKind, Name};
 use crate::policy::{FolderId, PlaceId};

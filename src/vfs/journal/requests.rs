@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
@@ -65,6 +64,7 @@ pub(in crate::vfs) struct Found {
     pub progress: Progress,
     /// The file or directory that it had opened; 0 for none.
     pub handle: u64,
+    number: usize,
 }
 
 /// What is known of requests that a former daemon had begun.
@@ -86,9 +86,20 @@ pub(in crate::vfs) struct Record {
 
 impl Records {
     pub(in crate::vfs) fn new(journal: &Arc<Journal>) -> Self {
+        let words = journal.memory.words();
+        let unused = |number: &usize| words[REQUESTS + WIDTH * number + STATE].load(Ordering::Acquire) == 0;
         Self {
+            free: Mutex::new((0..MOST).rev().filter(unused).collect()),
             journal: Arc::clone(journal),
-            free: Mutex::new((0..MOST).rev().collect()),
+        }
+    }
+
+    /// Forgets what former daemons had begun: the kernel has asked all that again by now.
+    pub(in crate::vfs) fn forget_former(&self, former: &Former) {
+        let mut free = self.free.lock();
+        for number in former.values().map(|found| found.number) {
+            self.journal.memory.words()[REQUESTS + WIDTH * number + STATE].store(0, Ordering::Release);
+            free.push(number);
         }
     }
 
@@ -108,13 +119,27 @@ impl Drop for Record {
     }
 }
 
+fn rank(progress: Progress) -> u8 {
+    match progress {
+        Progress::Begun => 0,
+        Progress::Reached { .. } => 1,
+        Progress::Done { .. } => 2,
+    }
+}
+
+/// The record of the request that a thread serves, and the one of a former daemon of the same request.
+struct Current {
+    record: Arc<Record>,
+    former: Option<usize>,
+}
+
 thread_local! {
     /// Of the request that this thread serves, if it is one to be noted.
-    static CURRENT: RefCell<Option<Arc<Record>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
 impl Journal {
-    /// What a former daemon had begun; nothing is begun then.
+    /// What former daemons had begun. It stays written down until it is done, or [`Records::forget_former`].
     pub(in crate::vfs) fn former_requests(&self) -> Former {
         let words = self.memory.words();
         let mut found = Former::new();
@@ -136,8 +161,19 @@ impl Journal {
                 },
                 _ => continue,
             };
-            words[at + STATE].store(0, Ordering::Release);
-            found.insert(unique & !RESENT, Found { progress, handle });
+            let this = Found {
+                progress,
+                handle,
+                number,
+            };
+            // It may have been begun by one daemon after the other: what came farthest tells.
+            let lesser = match found.get(&(unique & !RESENT)) {
+                Some(before) if rank(before.progress) >= rank(progress) => Some(this),
+                _ => found.insert(unique & !RESENT, this),
+            };
+            if let Some(lesser) = lesser {
+                words[REQUESTS + WIDTH * lesser.number + STATE].store(0, Ordering::Release);
+            }
         }
         found
     }
@@ -167,7 +203,10 @@ impl Record {
 pub(in crate::vfs) fn begin(record: Option<&Arc<Record>>, unique: u64) {
     if let Some(record) = record {
         record.begin(unique);
-        CURRENT.set(Some(Arc::clone(record)));
+        CURRENT.set(Some(Current {
+            record: Arc::clone(record),
+            former: None,
+        }));
     }
 }
 
@@ -175,14 +214,16 @@ pub(in crate::vfs) fn begin(record: Option<&Arc<Record>>, unique: u64) {
 /// birth, if it is to remove or rename one.
 pub(in crate::vfs) fn reach(inode: Option<(u64, Option<Birth>)>, value: u64) {
     CURRENT.with_borrow(|current| {
-        let Some(record) = current else { return };
+        let Some(Current { record, .. }) = current else {
+            return;
+        };
         let (number, birth) = inode.unwrap_or_default();
         record.word(NUMBER).store(number, Ordering::Release);
         record
             .word(BIRTH)
             .store(birth.map_or(0, Birth::to_bits), Ordering::Release);
         record.word(VALUE).store(value, Ordering::Release);
-        let now = Birth::at(SystemTime::now());
+        let now = crate::vfs::again::birth_of_now();
         record
             .word(TIME)
             .store(now.map_or(0, Birth::to_bits), Ordering::Release);
@@ -193,17 +234,38 @@ pub(in crate::vfs) fn reach(inode: Option<(u64, Option<Birth>)>, value: u64) {
 /// Notes what the request of this thread has opened.
 pub(in crate::vfs) fn opened(handle: u64) {
     CURRENT.with_borrow(|current| {
-        if let Some(record) = current {
+        if let Some(Current { record, .. }) = current {
             record.word(HANDLE).store(handle, Ordering::Release);
         }
     });
 }
 
-/// Notes how the request of this thread ended, before it is answered.
-pub(in crate::vfs) fn end(errno: i32, value: u64) {
-    if let Some(record) = CURRENT.take() {
-        record.word(VALUE).store(value, Ordering::Release);
+/// Notes the number that the request of this thread is answered with.
+pub(in crate::vfs) fn answer(value: u64) {
+    CURRENT.with_borrow(|current| {
+        if let Some(Current { record, .. }) = current {
+            record.word(VALUE).store(value, Ordering::Release);
+        }
+    });
+}
+
+/// Notes that the request of this thread is one that a former daemon had begun.
+pub(in crate::vfs) fn redoes(found: &Found) {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(current) = current {
+            current.former = Some(found.number);
+        }
+    });
+}
+
+/// Notes how the request of this thread ended, before it is answered: with an error number, or 0.
+pub(in crate::vfs) fn end(errno: i32) {
+    if let Some(Current { record, former }) = CURRENT.take() {
         let state = DONE | u64::from(errno.unsigned_abs()) << 32;
         record.word(STATE).store(state, Ordering::Release);
+        if let Some(number) = former {
+            let words = record.records.journal.memory.words();
+            words[REQUESTS + WIDTH * number + STATE].store(0, Ordering::Release);
+        }
     }
 }

@@ -376,9 +376,7 @@ impl LockSlots {
         // More is kept for a moment, never less.
         let before = std::mem::replace(&mut self.indices, Vec::new());
         self.indices = new.collect();
-        before
-            .into_iter()
-            .for_each(|index| self.journal.give_back(index));
+        before.into_iter().for_each(|index| self.journal.give_back(index));
     }
 
     /// Takes those over that a former daemon kept.

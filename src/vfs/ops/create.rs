@@ -12,6 +12,7 @@ use crate::vfs::edits::{At, Making};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
+use crate::vfs::journal::requests;
 use crate::vfs::kernel::Passthrough;
 use crate::vfs::locate::Probe;
 use crate::vfs::view::View;
@@ -155,17 +156,12 @@ impl FileSystem {
             self.make(&parent, caller, |directory| make(&parent, directory, name))
                 .map_err(|error| taken(error, &mut look, false))?;
             let probe = self.probe(&parent, name)?;
-            let making = match kind {
-                FileKind::Regular => Making::File { exclusively: true },
-                FileKind::Symlink => Making::Symlink,
-                _ => Making::Other,
-            };
             let at = At {
                 parent: &parent,
                 name,
                 probe: &probe,
             };
-            self.note_made(caller, at, making);
+            self.note_made(caller, at, Making::of(kind));
             Ok(self.keep_made(view, &parent, name, probe)?.1)
         })
     }
@@ -214,6 +210,7 @@ impl FileSystem {
         let fd = self.fd(parent)?;
         let _changing = self.changing(&parent.node);
         let _as = self.maker(parent, caller).assume()?;
+        requests::reach(None, 0);
         make(fd.as_fd())
     }
 
@@ -241,7 +238,7 @@ impl FileSystem {
     }
 
     /// Makes the node of what was made just now.
-    pub(super) fn keep_made(
+    pub(in crate::vfs) fn keep_made(
         &self, view: &View, parent: &Seen, name: &Name, probe: Probe,
     ) -> Result<(Seen, Entry)> {
         self.note_bearer(parent, name, &probe);

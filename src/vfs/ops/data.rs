@@ -11,6 +11,7 @@ use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{FileSystem, Seen};
 use crate::vfs::handles::OpenFile;
 use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::journal::requests;
 
 /// Where a seek looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +53,14 @@ impl FileSystem {
     pub fn write(&self, fh: Fh, offset: u64, data: &[u8], flags: i32) -> Result<u32> {
         let file = self.judge_open(fh, |seen| Operation::Write(seen.verdict))?;
         let written = if flags & libc::O_APPEND != 0 {
+            if file.node.slot().is_some() {
+                requests::reach(None, backing::stat(self.file_fd(&file)?)?.size);
+            }
             backing::append(self.file_fd(&file)?, data)?
         } else {
             backing::write_at(self.file_fd(&file)?, data, offset)?
         };
+        requests::answer(written as u64);
         u32::try_from(written).map_err(|_| Error::Invalid)
     }
 
@@ -117,11 +122,12 @@ impl FileSystem {
             into.1,
             length,
         )?;
+        requests::answer(copied as u64);
         u32::try_from(copied).map_err(|_| Error::Invalid)
     }
 
     /// The backing's open file of a handle.
-    pub(super) fn file_fd<'a>(&self, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
+    pub(in crate::vfs) fn file_fd<'a>(&self, file: &'a OpenFile) -> Result<BorrowedFd<'a>> {
         file.fd(|| {
             let view = self.view();
             let folder = view.folder(file.node.folder).ok_or(Refusal::NotFound)?;

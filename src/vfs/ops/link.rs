@@ -10,6 +10,7 @@ use crate::vfs::edits::{At, Making};
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{Caller, FileSystem, Target};
 use crate::vfs::ids::Ino;
+use crate::vfs::journal::requests;
 use crate::vfs::paths::path_below;
 
 impl FileSystem {
@@ -56,6 +57,7 @@ impl FileSystem {
             {
                 let (file, directory) = (self.fd(&source)?, self.fd(&parent)?);
                 let _as = parent.folder.backing.credentials().assume()?;
+                requests::reach(Some((source.node.object.number, source.node.object.birth)), 0);
                 backing::link(file.as_fd(), directory.as_fd(), &name)?;
             }
             self.touched(&source.node);

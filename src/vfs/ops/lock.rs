@@ -41,7 +41,10 @@ impl FileSystem {
             file.locked_by(claim.owner);
         }
         let node = Arc::clone(&file.node);
-        let attempt = move || node.locks.set(claim, lock, node.slot(), || open_for(&seen, &fd, lock));
+        let attempt = move || {
+            node.locks
+                .set(claim, lock, node.slot(), || open_for(&seen, &fd, lock))
+        };
         let outcome = attempt();
         // The locks of who closed the file without a word end in a moment.
         let ending = matches!(outcome, Err(Error::Locked)) && self.shared.is_lock_ending(&file.node);

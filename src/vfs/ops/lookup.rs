@@ -148,7 +148,7 @@ impl FileSystem {
 ///
 /// # Errors
 /// EINVAL for what is no name, ENAMETOOLONG over 255 bytes.
-pub(super) fn parse_name(name: &[u8]) -> Result<Name> {
+pub(in crate::vfs) fn parse_name(name: &[u8]) -> Result<Name> {
     Name::new(name).map_err(|_| {
         if name.len() > 255 {
             Error::LongName

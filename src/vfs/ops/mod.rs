@@ -18,10 +18,11 @@ mod top;
 mod virtual_xattr;
 mod xattr;
 
-pub(super) use lock::open_for;
 pub use attributes::{AccessMask, SetAttr};
 pub use data::Whence;
 pub use directory::{OpenedDirectory, Sink};
+pub(super) use lock::open_for;
+pub(super) use lookup::parse_name;
 pub use open::{Opening, Route};
 pub use rename::RenameFlags;
 pub use xattr::SetXattr;

@@ -218,6 +218,9 @@ impl FileSystem {
                 .and_then(|_as| passthrough.open_backing(path.as_fd()));
             match opened {
                 Ok(id) => {
+                    if let Some(journal) = &self.journal {
+                        journal.backing_given(id);
+                    }
                     let backing = Arc::new(BackingFile::new(id, kernel.device(), reach));
                     data.backing = Arc::downgrade(&backing);
                     return Route::Kernel(backing);

@@ -3,10 +3,12 @@
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind};
 use crate::policy::{Operation, PlaceChange, PlaceKind, Refusal, Right};
+use crate::vfs::again::known;
 use crate::vfs::edits::{At, Going};
 use crate::vfs::error::Result;
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::ids::Ino;
+use crate::vfs::journal::requests;
 use crate::vfs::locate::Probe;
 use crate::vfs::paths::path_below;
 
@@ -86,6 +88,7 @@ impl FileSystem {
         {
             let fd = self.fd(parent)?;
             let _as = parent.folder.backing.credentials().assume()?;
+            requests::reach(known(probe), 0);
             if directory {
                 backing::rmdir(&fd, name)?;
             } else {
@@ -93,6 +96,12 @@ impl FileSystem {
             }
         }
         self.touched_inode(parent, probe);
+        self.line_lost(parent, name, directory);
+        Ok(())
+    }
+
+    /// Notes that the name of a line is gone.
+    pub(in crate::vfs) fn line_lost(&self, parent: &Seen, name: &backing::Name, directory: bool) {
         // What is made there again is not what the line was made for: the line raises nothing from now on.
         let places = &parent.folder.policy.places;
         if places.may_be_called(name.as_bytes())
@@ -102,7 +111,6 @@ impl FileSystem {
             self.shared
                 .change_places(parent.folder.policy.id, &[(place.id, PlaceChange::Gone)]);
         }
-        Ok(())
     }
 
     /// Changes in the top directory are nobody's; of names that are not there it says so.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::lookup::parse_name;
 use crate::backing::{self, FileKind, Name};
 use crate::policy::{Operation, Place, PlaceChange, PlaceKind, Refusal, Right, Standing};
+use crate::vfs::again::known;
 use crate::vfs::edits::{At, protects};
 use crate::vfs::error::{Error, Result};
 use crate::vfs::filesystem::{Caller, FileSystem, Seen, Target};
 use crate::vfs::gone::Presence;
 use crate::vfs::ids::Ino;
+use crate::vfs::journal::requests;
 use crate::vfs::locate::Probe;
 use crate::vfs::node::Position;
 use crate::vfs::object::Opened;
@@ -169,8 +171,18 @@ impl FileSystem {
                 no_replace: flags.no_replace,
                 exchange: flags.exchange,
             };
+            requests::reach(known(entry), u64::from(target.there.is_some()));
             backing::rename(&from, name, &to, new_name, flags)?;
         }
+        self.renamed((parent, name, entry), (new_parent, new_name, target), flags);
+        Ok(())
+    }
+
+    /// Lets all follow that knew what was renamed.
+    fn renamed(
+        &self, (parent, name, entry): (&Seen, &Name, &Probe),
+        (new_parent, new_name, target): (&Seen, &Name, &Probe), flags: RenameFlags,
+    ) {
         self.follow(parent, name, entry, new_parent, new_name);
         self.displace((parent, name), (new_parent, new_name), entry.kind());
         if flags.exchange {
@@ -181,7 +193,28 @@ impl FileSystem {
         self.note_bearer(new_parent, new_name, entry);
         self.touched_inode(parent, entry);
         self.touched_inode(parent, target);
-        Ok(())
+    }
+
+    /// Likewise, where a former daemon renamed it and came no further.
+    pub(in crate::vfs) fn renamed_before(
+        &self, caller: Caller, (parent, name, entry): (&Seen, &Name, &Probe),
+        (new_parent, new_name, target): (&Seen, &Name, &Probe), replaced: bool, flags: RenameFlags,
+    ) {
+        self.renamed((parent, name, entry), (new_parent, new_name, target), flags);
+        let from = At {
+            parent,
+            name,
+            probe: entry,
+        };
+        // Something else had the name: it is as protected as that was.
+        let held = if replaced { entry } else { target };
+        let to = At {
+            parent: new_parent,
+            name: new_name,
+            probe: held,
+        };
+        let process = self.process_to_rename(caller, from, to);
+        self.note_renamed(process, from, to, flags.exchange);
     }
 
     /// Lets nodes and lines follow what was renamed.

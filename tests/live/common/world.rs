@@ -17,6 +17,7 @@ pub struct World {
     daemon: Option<Child>,
     config: Option<PathBuf>,
     files: Option<u32>,
+    kept: bool,
     _users: Users,
 }
 
@@ -56,6 +57,7 @@ impl World {
             daemon: None,
             config: None,
             files: None,
+            kept: false,
             _users: users,
         };
         std::fs::set_permissions(&world.dir, PermissionsExt::from_mode(0o755)).unwrap();
@@ -82,6 +84,37 @@ impl World {
     /// Limits how many files the daemon that is started next may have open.
     pub fn limit_files(&mut self, files: u32) {
         self.files = Some(files);
+    }
+
+    /// Has the daemon that is started next kept by a keeper.
+    pub fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// The daemon itself, where a keeper keeps it; waits until there is one, and another than a former.
+    pub fn kept_daemon(&self, former: Option<u32>) -> u32 {
+        let keeper = self.pid();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let children = std::fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+            let child = children.split_whitespace().next().map(|pid| pid.parse().unwrap());
+            if let Some(child) = child.filter(|child| Some(*child) != former) {
+                return child;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no daemon is started again\n{}",
+                self.logged()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Kills the daemon that a keeper keeps; tells which was started in its place.
+    pub fn kill_kept(&self, signal: Signal) -> u32 {
+        let former = self.kept_daemon(None);
+        kill(Pid::from_raw(i32::try_from(former).unwrap()), signal).unwrap();
+        self.kept_daemon(Some(former))
     }
 
     /// Starts the daemon.
@@ -117,7 +150,7 @@ impl World {
         command
             .args(["--pdeathsig", "TERM"])
             .arg(self.binary())
-            .arg("daemon")
+            .arg(if self.kept { "keeper" } else { "daemon" })
             .arg("--state-dir")
             .arg(self.state())
             .arg("--socket")
