@@ -24,6 +24,7 @@ mod lock;
 mod memory;
 mod mount;
 mod notify;
+mod teller;
 mod thread;
 mod top;
 mod watch;
@@ -54,7 +55,10 @@ pub use process::{
     return_large_memory, signal_pending, spawn_with, started, take_variable,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
+pub use teller::{
+    TELLER_COMMAND, asking_thread, serve_teller, start_teller, tell_name, tell_node, tell_pages,
+};
 pub use thread::{Slot, ThreadId, is_readable, prepare_waking};
-pub use top::{ask_for_node, open_top};
+pub use top::open_top;
 pub use watch::{Change, Changed, Entry, FileSystemId, NameChange, Watch, file_system};
 pub use xattr::{get_xattr, list_xattr, remove_acls, remove_xattr, set_xattr};

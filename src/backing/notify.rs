@@ -9,6 +9,8 @@ use super::sys;
 const INC_EPOCH: i32 = 8;
 /// `FUSE_NOTIFY_RESEND` (ABI 7.40, Linux 6.9).
 const RESEND: i32 = 7;
+/// `FUSE_NOTIFY_INVAL_ENTRY`
+const INVAL_ENTRY: i32 = 3;
 /// `FUSE_NOTIFY_INVAL_INODE`
 const INVAL_INODE: i32 = 2;
 /// The size of `struct fuse_out_header`.
@@ -61,6 +63,28 @@ pub fn notify_inode(device: BorrowedFd<'_>, inode: u64, pages: bool) -> io::Resu
     // struct fuse_notify_inval_inode_out: ino, off, len; a length of 0 means all that follows.
     message[16..24].copy_from_slice(&inode.to_ne_bytes());
     message[24..32].copy_from_slice(&offset.to_ne_bytes());
+    match nix::unistd::write(device, &message) {
+        Ok(_) => Ok(true),
+        Err(nix::errno::Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets the kernel forget a name of a directory of a FUSE mount, be it there or missing, and the attributes of the
+/// directory (`FUSE_NOTIFY_INVAL_ENTRY`). Tells whether it knew the name. It waits for requests in that directory.
+///
+/// # Errors
+/// EPERM if nothing is mounted on the descriptor; those of `write(2)`.
+pub(super) fn notify_name(device: BorrowedFd<'_>, directory: u64, name: &[u8]) -> io::Result<bool> {
+    let mut message = vec![0; HEADER + 16];
+    // struct fuse_notify_inval_entry_out: parent, namelen, flags; then the name, ended by NUL.
+    message[4..8].copy_from_slice(&INVAL_ENTRY.to_ne_bytes());
+    message[16..24].copy_from_slice(&directory.to_ne_bytes());
+    message[24..28].copy_from_slice(&(name.len() as u32).to_ne_bytes());
+    message.extend(name);
+    message.push(0);
+    let length = message.len() as u32;
+    message[..4].copy_from_slice(&length.to_ne_bytes());
     match nix::unistd::write(device, &message) {
         Ok(_) => Ok(true),
         Err(nix::errno::Errno::ENOENT) => Ok(false),

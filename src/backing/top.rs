@@ -41,7 +41,7 @@ pub fn open_top(mount: impl AsFd, uid: u32, gid: u32) -> io::Result<OwnedFd> {
 /// Lets the kernel ask a FUSE file system for the node of a number that it does not know: by a LOOKUP of `.` in it
 /// (`fuse_get_dentry`; needs FUSE_EXPORT_SUPPORT). What it is answered it takes note of, whatever comes of this call.
 /// Needs CAP_DAC_READ_SEARCH. Waits for the file system.
-pub fn ask_for_node(top: impl AsFd, number: u64) {
+pub(super) fn ask_for_node(top: impl AsFd, number: u64) {
     /// `FILEID_INO64_GEN` of Linux's exportfs.h: three 32-bit words, the number's upper half first, then a generation.
     const KIND: i32 = 0x81;
     let words = [(number >> 32) as u32, number as u32, 0].map(u32::to_ne_bytes);

@@ -84,6 +84,9 @@ pub fn run(options: Options) -> Result<(), StartError> {
         return Err(StartError::NotRoot);
     }
     let received = service::received()?;
+    if let Err(error) = backing::start_teller() {
+        tracing::warn!(%error, "a daemon that is killed may not end while the kernel waits for it");
+    }
     backing::return_large_memory();
     backing::clear_umask();
     backing::give_up_setuid_keeping()?;

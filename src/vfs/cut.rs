@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,12 +64,12 @@ impl FileSystem {
         for node in nodes {
             let number = self.unknown_number();
             let asked = Asked {
-                thread: gettid().as_raw(),
+                thread: backing::asking_thread(),
                 node: Arc::clone(node),
                 answered: false,
             };
             self.cuts.asked.lock().insert(number, asked);
-            backing::ask_for_node(&*top, number.0);
+            backing::tell_node(top.as_fd(), number.0);
             let asked = self.cuts.asked.lock().remove(&number);
             if !asked.is_some_and(|asked| asked.answered) {
                 tracing::error!(ino = ?node.ino, "the kernel did not ask for what was to be cut: it stays open");

@@ -159,7 +159,7 @@ impl Mount {
         let device = keepsake.device;
         let pool = Pool::new(&filesystem, device.try_clone()?, shared.pacing.pacer());
         let (session, _kernel) = extra::greet(&filesystem, &pool.first())?;
-        filesystem.attach(Box::new(Notifier::new(session.notifier(), device.try_clone()?)));
+        filesystem.attach(Box::new(Notifier::new(device.try_clone()?)));
         filesystem.take_over(&journal, survived)?;
         Slot::new(session.as_fd(), session.notifier()).put(device.as_fd())?;
         backing::notify_resend(device.as_fd())?;
@@ -297,7 +297,7 @@ pub(super) fn serve(
     let pool = Pool::new(filesystem, device.try_clone()?, shared.pacing.pacer());
     let adapter = Adapter(Arc::clone(filesystem), pool.first());
     let session = fuser::Session::from_fd(adapter, device, fuser::SessionACL::All, config)?;
-    filesystem.attach(Box::new(Notifier::new(session.notifier(), own)));
+    filesystem.attach(Box::new(Notifier::new(own)));
     run(session)
 }
 

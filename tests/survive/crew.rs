@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::common::BOB;
+use crate::common::{BOB, ROOT};
 
 /// Who works, and how many do the same.
-const KINDS: [(&str, usize); 8] = [
+const KINDS: [(&str, usize); 9] = [
     ("untar", 1),
     ("git", 1),
     ("database", 1),
@@ -16,6 +16,7 @@ const KINDS: [(&str, usize); 8] = [
     ("lock", 2),
     ("listing", 1),
     ("open_files", 1),
+    ("lookups", 2),
 ];
 
 pub struct Crew {
@@ -26,8 +27,8 @@ pub struct Crew {
 }
 
 impl Crew {
-    /// Starts them in a directory of a mount; `scratch` is one outside.
-    pub fn start(scratch: &Path, at: &Path) -> Self {
+    /// Starts them in a directory of a mount, and one in the one behind it; `scratch` is one outside.
+    pub fn start(scratch: &Path, at: &Path, backing: &Path) -> Self {
         let script = scratch.join("work.py");
         std::fs::write(&script, include_str!("work.py")).unwrap();
         archive(scratch, at);
@@ -35,9 +36,10 @@ impl Crew {
         let members = KINDS
             .iter()
             .flat_map(|(kind, count)| (0..*count).map(move |number| (*kind, number)));
-        let members = members.map(|(kind, number)| {
-            let name = format!("{kind}{number}");
-            let child = BOB
+        let members = members.map(|(kind, number)| (BOB, kind, format!("{kind}{number}"), at));
+        let members = members.chain([(ROOT, "native", "native".to_owned(), backing)]);
+        let members = members.map(|(user, kind, name, at)| {
+            let child = user
                 .command("/usr/bin/python3")
                 .arg(&script)
                 .arg(kind)

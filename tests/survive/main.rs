@@ -48,13 +48,13 @@ fn programs_notice_no_death_of_the_daemon() {
     let Some(mut world) = World::quiet() else { return };
     world.keep();
     world.start();
-    world.folder("tests");
+    let backing = world.folder("tests");
     world.share("tests", BOB, "full");
     let mount = world.mount(BOB);
     let other = std::env::var_os("LENDFS_SURVIVE_BINARY");
     let own = world.dir.join("own");
     std::fs::copy(world.binary(), &own).unwrap();
-    let crew = Crew::start(&world.dir, &mount.join("tests"));
+    let crew = Crew::start(&world.dir, &mount.join("tests"), &backing);
     let until = Instant::now() + Duration::from_secs(number("LENDFS_SURVIVE_SECONDS").unwrap_or(15));
     let mut random = Random::new(number("LENDFS_SURVIVE_SEED").unwrap_or(1));
     let mut pauses = Vec::new();

@@ -4,6 +4,7 @@ usage: work.py KIND DIRECTORY STOP - KIND is one of the functions below. Ends wi
 with what was wrong.
 """
 
+import errno
 import fcntl
 import hashlib
 import mmap
@@ -232,7 +233,36 @@ def open_files(rounds):
     return rounds
 
 
-os.makedirs(PLACE)
+def native(rounds):
+    """Changes names on the disk that others look up in the mount."""
+    os.makedirs("names", exist_ok=True)
+    while going_on():
+        for number in range(20):
+            with open(f"names/{number}", "w") as file:
+                file.write(str(rounds))
+        for number in range(20):
+            os.unlink(f"names/{number}")
+        rounds += 1
+    return rounds
+
+
+def lookups(rounds):
+    """Looks up what comes and goes on the disk."""
+    os.makedirs("../native/names", exist_ok=True)
+    while going_on():
+        for number in range(20):
+            try:
+                os.stat(f"../native/names/{number}")
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                # What is replaced on the disk twice while the kernel looks it up.
+                assert error.errno == errno.ESTALE, error
+        rounds += 1
+    return rounds
+
+
+os.makedirs(PLACE, exist_ok=True)
 os.chdir(PLACE)
 done = globals()[KIND](0)
 os.chdir("/")

@@ -21,6 +21,9 @@ pub(super) enum Command {
     Daemon(daemon::Daemon),
     /// Run the daemon, and start it again with its mounts when it ends
     Keeper(daemon::Daemon),
+    /// For the daemon alone: tell the kernel what may have to wait
+    #[command(name = crate::backing::TELLER_COMMAND, hide = true)]
+    Teller,
     /// Make a folder, or adopt a directory as one
     Create(folders::Create),
     /// List my folders and those shared with me
@@ -84,6 +87,9 @@ impl Command {
         match self {
             Self::Daemon(command) => command.run(client),
             Self::Keeper(command) => return command.keep(client),
+            Self::Teller => {
+                crate::backing::serve_teller().map_err(|error| CliError::Other(error.to_string()))
+            }
             Self::Create(command) => command.run(client, json),
             Self::List => folders::list(client, json),
             Self::Rename(command) => command.run(client, json),

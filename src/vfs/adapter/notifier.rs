@@ -1,12 +1,8 @@
 //! The kernel of a mount, told by way of its `/dev/fuse` descriptor.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-
-use fuser::INodeNo;
 
 use crate::backing;
 use crate::vfs::ids::Ino;
@@ -15,15 +11,13 @@ use crate::vfs::kernel::Kernel;
 /// See the module's doc.
 #[derive(Debug)]
 pub struct Notifier {
-    notifier: fuser::Notifier,
     device: Arc<OwnedFd>,
 }
 
 impl Notifier {
-    /// `device` is the descriptor that `notifier` writes to, or a duplicate of it.
-    pub fn new(notifier: fuser::Notifier, device: OwnedFd) -> Self {
+    /// `device` is the `/dev/fuse` descriptor of the mount, or a duplicate of it.
+    pub fn new(device: OwnedFd) -> Self {
         Self {
-            notifier,
             device: Arc::new(device),
         }
     }
@@ -31,11 +25,7 @@ impl Notifier {
 
 impl Kernel for Notifier {
     fn drop_pages(&self, ino: Ino) -> bool {
-        note(
-            backing::notify_inode(self.device.as_fd(), ino.0, true),
-            "pages",
-            ino,
-        )
+        note(backing::tell_pages(self.device.as_fd(), ino.0), "pages", ino)
     }
 
     fn drop_attributes(&self, ino: Ino) -> bool {
@@ -47,10 +37,11 @@ impl Kernel for Notifier {
     }
 
     fn forget_name(&self, parent: Ino, name: &[u8]) {
-        let told = self
-            .notifier
-            .inval_entry(INodeNo(parent.0), OsStr::from_bytes(name));
-        note(told, "a name", parent);
+        note(
+            backing::tell_name(self.device.as_fd(), parent.0, name),
+            "a name",
+            parent,
+        );
     }
 
     fn forget_names(&self) {

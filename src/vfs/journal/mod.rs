@@ -135,7 +135,8 @@ impl Journal {
     }
 
     /// How many slots are in use.
-    pub(super) fn used(&self) -> usize {
+    #[cfg(test)]
+    fn used(&self) -> usize {
         let free = self.free.lock();
         self.high() - 1 - free.len()
     }
