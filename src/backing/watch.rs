@@ -8,13 +8,15 @@
 mod record;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags};
 
 use self::record::{Info, Record, Records};
 use super::handle::FileHandle;
 use super::open::proc_path;
+use super::sys;
 
 /// A file system, as `statfs(2)` names it (`f_fsid`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -85,9 +87,38 @@ pub struct Watch {
     /// `FAN_REPORT_TARGET_FID` and `FAN_RENAME` (Linux 5.17).
     has_rename: bool,
     own: i32,
+    /// A process that is no more and did what stands in the queue, until that was read once; 0 for none.
+    former: AtomicI32,
 }
 
 impl Watch {
+    /// The group that a former process of that number has made and left, with all that it watches. What that process did
+    /// itself is left out.
+    ///
+    /// # Errors
+    /// Those of `fanotify_mark(2)`.
+    pub fn again(group: OwnedFd, former: i32, has_rename: bool) -> io::Result<Self> {
+        let group = sys::fanotify_of(group);
+        // Which files that process ignored is not known.
+        group.mark(
+            MarkFlags::FAN_MARK_FLUSH,
+            MaskFlags::empty(),
+            nix::fcntl::AT_FDCWD,
+            None::<&str>,
+        )?;
+        Ok(Self {
+            group,
+            has_rename,
+            own: i32::try_from(std::process::id()).map_err(io::Error::other)?,
+            former: AtomicI32::new(former),
+        })
+    }
+
+    /// What [`Watch::again`] has to know.
+    pub fn has_rename(&self) -> bool {
+        self.has_rename
+    }
+
     /// Makes a group that watches nothing yet. The queue is the kernel's default
     /// (/proc/sys/fs/fanotify/max_queued_events): what does not fit is told as [`Change::Overflow`], where an
     /// unlimited one would take memory without end.
@@ -112,6 +143,7 @@ impl Watch {
             group,
             has_rename,
             own,
+            former: AtomicI32::new(0),
         })
     }
 
@@ -183,11 +215,16 @@ impl Watch {
         &self, buffer: &'a mut [u8],
     ) -> io::Result<Option<impl Iterator<Item = Change> + use<'a>>> {
         let filled = match nix::unistd::read(&self.group, buffer) {
-            Ok(0) | Err(nix::errno::Errno::EAGAIN) => return Ok(None),
+            Ok(0) | Err(nix::errno::Errno::EAGAIN) => {
+                // From now on the number may be another's.
+                self.former.store(0, Ordering::Relaxed);
+                return Ok(None);
+            }
             Ok(filled) => filled,
             Err(error) => return Err(error.into()),
         };
-        Ok(Some(changes(&buffer[..filled], self.own)))
+        let own = [self.own, self.former.load(Ordering::Relaxed)];
+        Ok(Some(changes(&buffer[..filled], own)))
     }
 }
 
@@ -207,10 +244,10 @@ pub fn file_system(fd: impl AsFd) -> io::Result<FileSystemId> {
     Ok(FileSystemId([id as u32, (id >> 32) as u32]))
 }
 
-/// What others than `own` did. Of one's own events nothing but the header is looked at: most are.
-fn changes(read: &[u8], own: i32) -> impl Iterator<Item = Change> + use<'_> {
+/// What others than our `own` processes did. Of one's own events nothing but the header is looked at: most are.
+fn changes(read: &[u8], own: [i32; 2]) -> impl Iterator<Item = Change> + use<'_> {
     Records::of(read)
-        .filter(move |record| record.pid != own || record.mask & libc::FAN_Q_OVERFLOW != 0)
+        .filter(move |record| !own.contains(&record.pid) || record.mask & libc::FAN_Q_OVERFLOW != 0)
         .flat_map(changes_of)
 }
 

@@ -12,7 +12,7 @@ use super::config::{Config, Hold, Use};
 use super::error::Result;
 use super::mounts::LiveMount;
 use super::steward::Registrar;
-use super::survive::Former;
+use super::survive::{self, Former};
 use crate::backing::{self, MountTable, users};
 use crate::policy::{AccountId, FolderId, Snapshot};
 use crate::store::{AccountRow, By, FolderRow, GroupSource, Store, StoreError};
@@ -62,13 +62,14 @@ impl Core {
     /// # Errors
     /// The store's.
     pub(super) fn start(
-        store: Store, state: PathBuf, config: Config, registrar: Registrar, files: usize, former: Former,
+        store: Store, state: PathBuf, config: Config, registrar: Registrar, files: usize, mut former: Former,
     ) -> std::result::Result<Self, StoreError> {
         for directory in ["folders", "trash"] {
             std::fs::create_dir_all(state.join(directory))?;
         }
         let snapshot = store.snapshot()?;
-        let shared = Shared::new(Arc::new(registrar.clone()), files);
+        let shared = Shared::new(Arc::new(registrar.clone()), files, former.take_watch());
+        survive::keep_watch(&shared);
         shared.allow_hold(config.latency.hold == Hold::Auto);
         shared.allow_kernel(
             config.kernel.passthrough == Use::Auto,

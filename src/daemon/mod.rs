@@ -159,6 +159,11 @@ async fn repeat(every: Duration, core: Arc<Mutex<Core>>, work: fn(&mut Core)) {
     loop {
         ticks.tick().await;
         let core = Arc::clone(&core);
-        let _ = tokio::task::spawn_blocking(move || work(&mut core.lock())).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            let mut core = core.lock();
+            let _changing = core.shared.changing_policy();
+            work(&mut core);
+        })
+        .await;
     }
 }

@@ -168,6 +168,7 @@ async fn handle<C: Run>(
     let done = blocking(move || {
         let command: C = parse(&body)?;
         let mut locked = core.lock();
+        let _changing = locked.shared.changing_policy();
         locked.catch_up();
         let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
         let remains = command.remains(&mut locked, &caller)?;

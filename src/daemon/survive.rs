@@ -10,20 +10,25 @@ use std::time::Instant;
 use super::core::Core;
 use super::mounts::LiveMount;
 use super::service;
-use crate::backing::{self, FileKind, users};
+use crate::backing::{self, FileKind, Watch, users};
 use crate::policy::AccountId;
 use crate::store::StoreError;
-use crate::vfs::{Charter, Keepsake, Mount, MountRequest};
+use crate::vfs::{Charter, Keepsake, Mount, MountRequest, Shared};
 
 /// The names under which the parts of a mount are kept; its number follows.
 const PARTS: [&str; 3] = [DEVICE, JOURNAL, WAY];
 const DEVICE: &str = "device-";
 const JOURNAL: &str = "journal-";
 const WAY: &str = "way-";
+/// Of what the daemon watches the file systems with; its number and what it can follow.
+const WATCH: &str = "watch-";
 
 /// The mounts of a former daemon, by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Former(BTreeMap<u64, Parts>);
+pub(super) struct Former {
+    mounts: BTreeMap<u64, Parts>,
+    watch: Option<Watch>,
+}
 
 #[derive(Debug, Default)]
 struct Parts {
@@ -37,6 +42,12 @@ impl Former {
     pub(super) fn of(received: Vec<(String, OwnedFd)>) -> Self {
         let mut former = Self::default();
         for (name, fd) in received {
+            if let Some(told) = name.strip_prefix(WATCH) {
+                former.watch = watch_of(told, fd);
+                // This daemon keeps it under a name of its own.
+                let _ = service::remove_fd(&name);
+                continue;
+            }
             let part = PARTS.iter().find_map(|part| {
                 let number: u64 = name.strip_prefix(part)?.parse().ok()?;
                 Some((*part, number))
@@ -46,7 +57,7 @@ impl Former {
                 let _ = service::remove_fd(&name);
                 continue;
             };
-            let parts = former.0.entry(number).or_default();
+            let parts = former.mounts.entry(number).or_default();
             let place = match part {
                 DEVICE => &mut parts.device,
                 JOURNAL => &mut parts.journal,
@@ -57,9 +68,14 @@ impl Former {
         former
     }
 
+    /// Its watch over the file systems.
+    pub(super) fn take_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
+    }
+
     /// The kernel's numbers of them.
     pub(super) fn mounts(&self) -> Vec<u64> {
-        let journals = self.0.values().filter_map(|parts| parts.journal.as_ref());
+        let journals = self.mounts.values().filter_map(|parts| parts.journal.as_ref());
         journals
             .filter_map(|journal| Some(Charter::of(journal).ok()?.mount))
             .collect()
@@ -86,7 +102,26 @@ impl Former {
             };
             Some((number, charter, keepsake))
         };
-        self.0.into_iter().filter_map(read).collect()
+        self.mounts.into_iter().filter_map(read).collect()
+    }
+}
+
+/// What a former daemon watched with, by what its name tells: the number of that, and what it can.
+fn watch_of(told: &str, fd: OwnedFd) -> Option<Watch> {
+    let (former, has_rename) = told.split_once('-')?;
+    Watch::again(fd, former.parse().ok()?, has_rename == "1")
+        .inspect_err(|error| tracing::error!(%error, "what a former daemon watched with is of no use"))
+        .ok()
+}
+
+/// Has the watch kept for the next daemon.
+pub(super) fn keep_watch(shared: &Shared) {
+    let Some(watch) = shared.watch_to_keep().filter(|_| service::has_store()) else {
+        return;
+    };
+    let name = format!("{WATCH}{}-{}", std::process::id(), u8::from(watch.has_rename()));
+    if let Err(error) = service::store_fd(&name, watch.as_fd()) {
+        tracing::warn!(%error, "what is changed before the next daemon runs will be seen late");
     }
 }
 

@@ -239,11 +239,13 @@ impl FileSystem {
     /// Lets the kernel ask anew for all that may have changed while nobody looked, and forgets what it knows no more: it
     /// had told of that, and nobody has noted it.
     pub(super) fn settle(self: &Arc<Self>) {
-        self.forget_names();
-        self.shared.settle(self);
+        let was_changing = self
+            .journal
+            .as_ref()
+            .is_some_and(|journal| journal.was_changing());
+        self.shared.settle(self, was_changing);
         let mount = Arc::downgrade(self);
         let spawned = std::thread::Builder::new().name("settle".into()).spawn(move || {
-            std::thread::sleep(SETTLED);
             let unknown = |mount: &Self| -> Option<Vec<_>> {
                 let kernel = mount.kernel.get()?;
                 let nodes = mount.nodes.all().into_iter();

@@ -19,6 +19,7 @@ use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
 use super::ids::MountId;
 use super::invalidate::Invalidator;
+use super::journal::Journal;
 use super::kernel::Features;
 use super::leases::Leases;
 use super::names::NameLocks;
@@ -29,6 +30,7 @@ use super::steward::Steward;
 use super::view::FolderViews;
 use super::watch::{WatchReport, Watcher};
 use super::writers::Writers;
+use crate::backing::Watch;
 use crate::policy::{FolderId, PlaceChange, PlaceId, Snapshot};
 
 /// The policy and the backings at one generation.
@@ -81,6 +83,8 @@ pub struct Shared {
     pub(super) behind: Behind,
     pub(super) census: Arc<Census>,
     watcher: Watcher,
+    /// Whether nothing was missed since a former daemon ended.
+    watched_on: bool,
     /// Held while the watcher is told which backings there are.
     watching: Mutex<()>,
     pub(super) descriptors: Descriptors,
@@ -101,11 +105,23 @@ struct Pending {
     changes: Vec<(FolderId, PlaceId, PlaceChange)>,
 }
 
+/// See [`Shared::changing_policy`].
+pub struct Changing(Vec<Arc<Journal>>);
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|journal| journal.changing(false));
+    }
+}
+
 impl Shared {
     /// Starts with no folder at all. Of `files` that the daemon may have open, each mount may take a quarter, and
     /// the nodes of all of them together.
-    pub fn new(steward: Arc<dyn Steward>, files: usize) -> Arc<Self> {
+    ///
+    /// `watch` is the one of a former daemon, by which is known what was changed since that ended.
+    pub fn new(steward: Arc<dyn Steward>, files: usize, watch: Option<Watch>) -> Arc<Self> {
         const MOST_FOR_NODES: usize = 16_384;
+        let watched_on = watch.is_some();
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             steward,
             published: ArcSwap::from_pointee(Published {
@@ -128,7 +144,8 @@ impl Shared {
             invalidator: Invalidator::start(),
             behind: Behind::start(shared),
             census: Arc::default(),
-            watcher: Watcher::start({
+            watched_on,
+            watcher: Watcher::start(watch, {
                 let shared = Weak::clone(shared);
                 Box::new(move |batch| {
                     if let Some(shared) = shared.upgrade() {
@@ -220,9 +237,26 @@ impl Shared {
         self.invalidator.run(concerned);
     }
 
-    /// Lets the kernel of a mount that was taken over drop what may be so no more.
-    pub(super) fn settle(&self, mount: &Arc<FileSystem>) {
-        self.invalidator.run(vec![Arc::clone(mount)]);
+    /// Lets the kernel of a mount that was taken over drop what may be so no more: all names, where others may have
+    /// changed some while nobody watched or the policy `was_changing`. Else they stay: what a program has for its working
+    /// directory has no path while it is looked up anew.
+    pub(super) fn settle(&self, mount: &Arc<FileSystem>, was_changing: bool) {
+        if was_changing || !self.watched_on {
+            mount.forget_names();
+            self.invalidator.run(vec![Arc::clone(mount)]);
+        }
+    }
+
+    /// The watch, for the next daemon.
+    pub fn watch_to_keep(&self) -> Option<&Arc<Watch>> {
+        self.watcher.watch()
+    }
+
+    /// Notes for the next daemon that the policy may be changed until what this gives is dropped: what is on disk by then
+    /// may not be in force.
+    pub fn changing_policy(&self) -> Changing {
+        let journals = self.mounts().filter_map(|mount| mount.journal.clone());
+        Changing(journals.inspect(|journal| journal.changing(true)).collect())
     }
 
     /// What is published now.

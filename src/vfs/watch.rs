@@ -118,10 +118,10 @@ pub struct WatchReport {
 }
 
 impl Watcher {
-    /// Starts to watch nothing yet.
-    pub(super) fn start(sink: Sink) -> Self {
+    /// Starts to watch nothing yet, or what a former daemon's watch does.
+    pub(super) fn start(former: Option<Watch>, sink: Sink) -> Self {
         let watched = Arc::<Watched>::default();
-        let (watch, alive) = match start(&watched, sink) {
+        let (watch, alive) = match start(&watched, former, sink) {
             Ok((watch, alive)) => (Some(watch), Some(alive)),
             Err(error) => {
                 tracing::warn!(%error, "changes behind the daemon's back are not noticed at once");
@@ -133,6 +133,11 @@ impl Watcher {
             watched,
             _alive: alive,
         }
+    }
+
+    /// The watch itself.
+    pub(super) fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
     }
 
     /// Watches the file systems of these backings from now on, and no others, and lets each backing know.
@@ -235,8 +240,10 @@ impl Watcher {
     }
 }
 
-fn start(watched: &Arc<Watched>, sink: Sink) -> io::Result<(Arc<Watch>, io::PipeWriter)> {
-    let watch = Arc::new(Watch::new()?);
+fn start(
+    watched: &Arc<Watched>, former: Option<Watch>, sink: Sink,
+) -> io::Result<(Arc<Watch>, io::PipeWriter)> {
+    let watch = Arc::new(former.map_or_else(Watch::new, Ok)?);
     let (end, alive) = io::pipe()?;
     let mut reader = Reader {
         watch: Arc::clone(&watch),

@@ -349,6 +349,12 @@ pub(super) fn clone_mount(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     })?))
 }
 
+/// A fanotify group that another process has made.
+pub(super) fn fanotify_of(group: OwnedFd) -> nix::sys::fanotify::Fanotify {
+    // SAFETY: no memory is concerned: what is no group answers each call with an error.
+    unsafe { nix::sys::fanotify::Fanotify::from_owned_fd(group) }
+}
+
 /// `mallopt(3)` M_MMAP_THRESHOLD.
 pub(super) fn set_mmap_threshold(bytes: i32) {
     const M_MMAP_THRESHOLD: i32 = -3;

@@ -256,7 +256,7 @@ fn what_is_written_to_a_file_is_not_told_while_it_is_ignored() {
 #[test]
 fn a_queue_that_ran_over_is_told() {
     let read = record::tests::record(libc::FAN_Q_OVERFLOW, 77, &[]);
-    assert_eq!(changes(&read, 77).collect::<Vec<_>>(), [Change::Overflow]);
+    assert_eq!(changes(&read, [77, 0]).collect::<Vec<_>>(), [Change::Overflow]);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn one_s_own_records_are_left_out() {
     let read = [77, 78]
         .map(|pid| record::tests::record(libc::FAN_MODIFY, pid, &about))
         .concat();
-    assert_eq!(changes(&read, 77).count(), 1);
+    assert_eq!(changes(&read, [77, 0]).count(), 1);
 }
 
 #[test]

@@ -57,8 +57,8 @@ mod word {
     pub(super) const COUNTED: usize = 5;
     /// The bytes of the charter; 0 as long as it is not written.
     pub(super) const CHARTER: usize = 6;
-    /// A slot where what is known of the folders' names begins, and its bytes.
-    pub(super) const LEDGER: usize = 7;
+    /// Whether the policy is being changed: it may be on disk already, and not told to the kernel.
+    pub(super) const CHANGING: usize = 7;
 }
 
 /// The kinds of slots; 0 is a free one.
@@ -127,6 +127,17 @@ impl Journal {
     pub(super) fn backing_given(&self, number: u32) {
         self.header(word::BACKING)
             .fetch_max(u64::from(number), Ordering::Release);
+    }
+
+    /// Notes that the policy is being changed, or that all of it is in force.
+    pub(super) fn changing(&self, changing: bool) {
+        self.header(word::CHANGING)
+            .store(u64::from(changing), Ordering::Release);
+    }
+
+    /// Tells whether the policy was being changed when the former daemon ended.
+    pub(super) fn was_changing(&self) -> bool {
+        self.header(word::CHANGING).load(Ordering::Acquire) != 0
     }
 
     /// Notes the number of a node that was counted.

@@ -143,8 +143,6 @@ impl Journal {
             }
             reached.reach(index)?;
         }
-        let ledger = self.header(word::LEDGER).load(Ordering::Acquire);
-        self.read_chain(ledger as Index, &mut reached)?;
         let mut free = self.free.lock();
         free.clear();
         for index in (1..used).filter(|index| !reached.0[*index as usize]) {

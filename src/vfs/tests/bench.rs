@@ -83,7 +83,7 @@ impl Bench {
         }
         let root = backing::open_root(scratch.path()).unwrap();
         let backing = Arc::new(Backing::new(root, custody).unwrap());
-        let shared = Shared::new(Arc::new(Agreeable), 64);
+        let shared = Shared::new(Arc::new(Agreeable), 64, None);
         publish(&shared, &backing, Level::Full, Vec::new());
         let filesystem = mount(&shared, SUBJECT);
         let found = |parent, name: &[u8]| filesystem.lookup(CALLER, parent, name).unwrap().attr.ino;

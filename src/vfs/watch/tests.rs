@@ -27,9 +27,12 @@ impl World {
         let scratch = tempfile::tempdir().unwrap();
         let backing = backing(scratch.path());
         let (sender, told) = channel();
-        let watcher = Watcher::start(Box::new(move |batch| {
-            let _ = sender.send((Instant::now(), batch));
-        }));
+        let watcher = Watcher::start(
+            None,
+            Box::new(move |batch| {
+                let _ = sender.send((Instant::now(), batch));
+            }),
+        );
         if watcher.watch.is_none() {
             println!("SKIP: no fanotify");
             return None;
