@@ -30,8 +30,8 @@ pub use line::{Line, LineKind, Principal};
 pub use operation::{Exemption, Operation, Refusal, judge};
 pub use place::{PathError, Place, PlaceChange, PlaceKind, PlacePath, Places, Target, TargetId};
 pub use protection::{
-    Absences, CameBack, Inode, Ledger, Made, PatternError, Process, Protection, Renamed, ScratchMark,
-    ScratchNames, Spot,
+    Absences, CameBack, Did, Inode, Known, Ledger, Made, PatternError, Process, Protection, Renamed,
+    ScratchMark, ScratchNames, Spot,
 };
 pub use snapshot::{Account, AccountKind, Snapshot, TopEntry, top_places};
 pub use subject::Subject;

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::book::Book;
 use super::error::{Error, Result};
 use crate::backing::{self, Credentials, FileSystemId, Lender, Stat};
 use crate::policy::{self, Ledger};
@@ -17,7 +18,7 @@ pub struct Backing {
     state: State,
     watched: AtomicBool,
     /// What programs made and moved aside in it, through whatever mount.
-    ledger: Mutex<Ledger>,
+    book: Mutex<Book>,
 }
 
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Backing {
                 custody,
             },
             watched: AtomicBool::new(false),
-            ledger: Mutex::default(),
+            book: Mutex::default(),
         })
     }
 
@@ -87,12 +88,16 @@ impl Backing {
         Self {
             state: State::Lost,
             watched: AtomicBool::new(false),
-            ledger: Mutex::default(),
+            book: Mutex::default(),
         }
     }
 
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock()
+    pub(super) fn ledger(&self) -> MappedMutexGuard<'_, Ledger> {
+        MutexGuard::map(self.book(), |book| &mut book.ledger)
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock()
     }
 
     /// Tells whether it is lost.

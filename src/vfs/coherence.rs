@@ -243,6 +243,7 @@ impl FileSystem {
     /// Lets every name of this mount be looked up anew. Never waits.
     pub(super) fn forget_names(&self) {
         if let Some(kernel) = self.kernel.get().filter(|_| self.features().epoch) {
+            tracing::debug!("all names are looked up anew");
             kernel.forget_names();
         }
     }

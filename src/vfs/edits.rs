@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::error::Result;
 use super::filesystem::{Caller, FileSystem, Seen};
@@ -112,7 +112,7 @@ pub(super) struct At<'a> {
 
 impl<'a> At<'a> {
     /// The ledger of the folder.
-    pub(super) fn ledger(&self) -> MutexGuard<'a, Ledger> {
+    pub(super) fn ledger(&self) -> MappedMutexGuard<'a, Ledger> {
         self.parent.folder.backing.ledger()
     }
 
@@ -309,9 +309,9 @@ impl FileSystem {
             // Nobody waits for the ledger meanwhile.
             let known = at.ledger().processes();
             let ended = processes::ended(known);
-            at.ledger().forget_ended(&ended);
+            self.tell_ledger(at, |ledger| ledger.forget_ended(&ended));
         }
-        at.ledger().made(&spot, inode, process, how);
+        self.tell_ledger(at, |ledger| ledger.made(&spot, inode, process, how));
     }
 
     /// Tells whether a process made a directory to put something into that it will remove again (mkdtemp).
@@ -335,7 +335,7 @@ impl FileSystem {
             return;
         }
         if let Some(spot) = spot(at.parent, at.name) {
-            at.ledger().removed(&spot);
+            self.tell_ledger(at, |ledger| ledger.removed(&spot));
         }
     }
 
@@ -370,7 +370,7 @@ impl FileSystem {
             self.edits.note_gone(&absences);
         }
         let Some((_, inode)) = from.spot_and_inode().filter(|_| !exchange) else {
-            from.ledger().exchanged(&old, &new);
+            self.tell_ledger(from, |ledger| ledger.exchanged(&old, &new));
             return;
         };
         let renamed = Renamed {
@@ -380,6 +380,7 @@ impl FileSystem {
             regular: from.kind() == Some(FileKind::Regular),
             replaced: to.there().is_some(),
         };
-        from.ledger().renamed(&renamed, process.filter(|_| protected));
+        let by = process.filter(|_| protected);
+        self.tell_ledger(from, |ledger| ledger.renamed(&renamed, by));
     }
 }

@@ -16,6 +16,7 @@ pub mod attr;
 mod authorize;
 pub mod backing;
 mod behind;
+mod book;
 mod census;
 mod chores;
 mod coherence;

@@ -50,6 +50,7 @@ impl FileSystem {
             mut directories,
             locks,
             lockers,
+            ledger,
             last_handle,
             last_backing,
             last_counted,
@@ -119,6 +120,7 @@ impl FileSystem {
         self.nodes.take_over(told.into_iter(), last_counted);
         self.handles
             .take_over(open.into_iter(), listed.into_iter(), last_handle);
+        self.know_again(journal, ledger);
         self.locks_again(&nodes, locks)
     }
 

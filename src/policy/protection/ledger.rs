@@ -5,8 +5,11 @@
 //! anything is always safe. But all that gives a name to something else has to be told, whoever does it and through whatever
 //! mount: an inode could come back to a name as something else than what it was there.
 
+mod known;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+pub use self::known::{Did, Known};
 use crate::policy::ids::FolderId;
 
 /// A process in a mount: a number of the kernel's and when it was started, in ticks of `proc_pid_stat(5)` since the
@@ -102,6 +105,9 @@ pub struct Ledger {
     turn: u64,
     /// From how many entries on it is worth while to look which processes have ended.
     due: usize,
+    /// Whether it is noted what changed, and of which names it did.
+    tracks: bool,
+    changed: HashSet<Spot>,
 }
 
 /// A mount, and a number that counts up.
@@ -119,6 +125,7 @@ impl Ledger {
         let turn = self.next_turn(spot, by);
         let own = Own { inode, by, how, turn };
         self.own.insert(spot.clone(), own);
+        self.note(spot);
         self.came_anew(spot, inode, by, how.new_file);
     }
 
@@ -156,9 +163,7 @@ impl Ledger {
             let left = aside.left.clone();
             self.forget_own(&left);
         }
-        if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
-            aside.anew = None;
-        }
+        self.anew(spot, None);
         self.forget(spot);
     }
 
@@ -181,9 +186,7 @@ impl Ledger {
         let aside = aside.map(|aside| aside.left.clone());
         // What had come anew to a name is there no more.
         for spot in [from, to] {
-            if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
-                aside.anew = None;
-            }
+            self.anew(spot, None);
         }
         self.forget(from);
         self.forget(to);
@@ -193,6 +196,7 @@ impl Ledger {
         if let Some(own) = own.filter(|_| !replaced) {
             let turn = self.next_turn(to, by);
             self.own.insert(to.clone(), Own { turn, ..own });
+            self.note(to);
             self.came_anew(to, *inode, by, own.how.new_file);
         }
         let protected = own.is_none_or(|own| !own.how.exclusively);
@@ -244,15 +248,34 @@ impl Ledger {
             turn,
         };
         self.aside.insert(to.clone(), aside);
+        self.note(to);
         if !moved_on {
-            self.left.insert(from.clone(), to.clone());
+            if let Some(before) = self.left.insert(from.clone(), to.clone()) {
+                self.note(&before);
+            }
         }
     }
 
     /// Something came to a name that another may have left.
     fn came_anew(&mut self, spot: &Spot, inode: Inode, by: Process, new_file: bool) {
-        if let Some(aside) = self.left.get(spot).and_then(|now| self.aside.get_mut(now)) {
-            aside.anew = (new_file && aside.by == by).then_some(inode);
+        self.anew(spot, new_file.then_some((inode, by)));
+    }
+
+    /// Notes what is there by now at a name that another may have left, if it is that one's process that made it.
+    fn anew(&mut self, spot: &Spot, made: Option<(Inode, Process)>) {
+        let Some(now) = self.left.get(spot).cloned() else {
+            return;
+        };
+        if let Some(aside) = self.aside.get_mut(&now) {
+            aside.anew = made.filter(|(_, by)| aside.by == *by).map(|(inode, _)| inode);
+            self.note(&now);
+        }
+    }
+
+    /// Notes that something was learned or forgotten of a name.
+    fn note(&mut self, spot: &Spot) {
+        if self.tracks {
+            self.changed.insert(spot.clone());
         }
     }
 
@@ -288,6 +311,7 @@ impl Ledger {
     fn forget(&mut self, spot: &Spot) {
         self.forget_own(spot);
         if let Some(aside) = self.aside.remove(spot) {
+            self.note(spot);
             self.give_back((aside.by.mount, aside.turn));
             if self.left.get(&aside.left) == Some(spot) {
                 self.left.remove(&aside.left);
@@ -297,6 +321,7 @@ impl Ledger {
 
     fn forget_own(&mut self, spot: &Spot) {
         if let Some(entry) = self.own.remove(spot) {
+            self.note(spot);
             self.give_back((entry.by.mount, entry.turn));
         }
     }

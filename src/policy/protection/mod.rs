@@ -10,7 +10,7 @@ mod ledger;
 mod scratch;
 
 pub use absent::{Absences, CameBack};
-pub use ledger::{Inode, Ledger, Made, Process, Renamed, Spot};
+pub use ledger::{Did, Inode, Known, Ledger, Made, Process, Renamed, Spot};
 pub use scratch::{MarkError, PatternError, ScratchMark, ScratchNames};
 
 /// How a folder protects its names under `edit`.

@@ -8,6 +8,7 @@
 //! Its form is this module's own: another one is not read ([`FORMAT`]).
 
 mod charter;
+mod ledger;
 mod read;
 pub(super) mod requests;
 mod slots;
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 use crate::backing::SharedMemory;
 
 pub use charter::Charter;
+pub(super) use ledger::LedgerSlot;
 pub(super) use read::{LockRecord, NodeRecord, PositionRecord, Survived};
 pub(super) use slots::{DirectorySlot, FileSlot, Kept, LockSlots, LockerSlot, NodeSlot, Place, RouteRecord};
 
@@ -70,6 +72,7 @@ mod kind {
     pub(super) const DIRECTORY: u8 = 5;
     pub(super) const LOCK: u8 = 6;
     pub(super) const LOCKER: u8 = 7;
+    pub(super) const LEDGER: u8 = 8;
 }
 
 /// See the module's doc.

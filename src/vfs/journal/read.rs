@@ -9,7 +9,7 @@ use super::slots::{
 };
 use super::{Index, Journal, RouteRecord, kind, read_bytes, word};
 use crate::backing::{Birth, FileHandle, FileKind, KeptName, Lock, LockKind, Name};
-use crate::policy::{FolderId, PlaceId};
+use crate::policy::{FolderId, Known, PlaceId};
 use crate::vfs::ids::{Fh, Ino, LockOwner};
 
 /// All that was found.
@@ -21,6 +21,8 @@ pub(in crate::vfs) struct Survived {
     pub locks: Vec<LockRecord>,
     /// Who took locks through which file.
     pub lockers: Vec<(Fh, LockOwner)>,
+    /// What ledgers knew of processes, with the slots.
+    pub ledger: Vec<(Index, Known)>,
     /// The highest numbers that were given.
     pub last_handle: u64,
     pub last_backing: u32,
@@ -138,6 +140,12 @@ impl Journal {
                     found.lockers.push((Fh(fh), LockOwner(owner)));
                     // The file that is made of it keeps its own.
                     continue;
+                }
+                kind::LEDGER => {
+                    let first = (self.slot(index)[0].load(Ordering::Acquire) >> 32) as Index;
+                    let known = super::ledger::decode(&self.read_chain(first, &mut reached)?);
+                    let known = known.ok_or_else(|| broken("an entry of a ledger"))?;
+                    found.ledger.push((index, known));
                 }
                 _ => continue,
             }

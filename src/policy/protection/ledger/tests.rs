@@ -288,9 +288,31 @@ struct Directory {
     /// By name: the inode.
     names: HashMap<usize, u64>,
     made: u64,
+    /// What is kept of the ledger, from change to change.
+    kept: HashMap<Spot, Vec<Known>>,
 }
 
 impl Directory {
+    /// A ledger that is told what was kept of this one knows the same.
+    fn keep(&mut self) {
+        for spot in self.ledger.take_changed() {
+            let known = self.ledger.known(&spot);
+            self.kept.insert(spot, known);
+        }
+        self.ledger.track();
+        let mut next = Ledger::default();
+        next.know(self.kept.values().flatten().cloned().collect());
+        let all = |ledger: &Ledger| {
+            let spots: HashSet<_> = ledger.own.keys().chain(ledger.aside.keys()).cloned().collect();
+            let known = spots.iter().flat_map(|spot| ledger.known(spot));
+            let mut known: Vec<_> = known.map(|known| Known { turn: 0, ..known }).collect();
+            known.sort_by_key(|known| format!("{known:?}"));
+            known
+        };
+        assert_eq!(all(&next), all(&self.ledger));
+        assert_eq!(next.left, self.ledger.left);
+    }
+
     fn spot(name: usize) -> Spot {
         at(&name.to_string())
     }
@@ -388,6 +410,7 @@ proptest! {
             ..Directory::default()
         };
         directory.names.extend([(0, 1), (1, 2), (2, 3)]);
+        directory.keep();
         let mut places = vec![0, 1, 2];
         for (first, call) in calls {
             let by = if first { P } else { Q };
@@ -412,6 +435,7 @@ let unlinked = directory.unlink(name, by);
                     None
                 }
             };
+            directory.keep();
             for place in &mut places {
                 if let Some((from, to)) = moved && *place == from {
                     *place = to;
