@@ -27,6 +27,7 @@ use super::locks::Waiters;
 use super::node::Node;
 use super::nodes::Nodes;
 use super::reach::Reach;
+use super::settle::Suspects;
 use super::shared::{Published, Shared};
 use super::view::{FolderView, View, Viewer};
 use crate::backing::FileKind;
@@ -82,6 +83,7 @@ pub struct FileSystem {
     pub(super) records: Option<Arc<Records>>,
     /// What a former daemon had begun.
     pub(super) former: Former,
+    pub(super) suspects: Suspects,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
 }
@@ -151,6 +153,7 @@ impl FileSystem {
                 .unwrap_or_default(),
             records: journal.as_ref().map(|journal| Arc::new(Records::new(journal))),
             journal,
+            suspects: Suspects::default(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });

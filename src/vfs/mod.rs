@@ -53,6 +53,7 @@ mod reach;
 pub mod refusals;
 mod resume;
 pub mod revoke;
+mod settle;
 pub mod shared;
 pub mod steward;
 mod verify;

@@ -74,6 +74,8 @@ pub struct Node {
 
 const BYPASSED: u8 = 1;
 const BYPASSED_FOR_WRITING: u8 = 2;
+/// Not of how it was open, but of the node: a former daemon counted its lookups.
+const UNCERTAIN: u8 = 4;
 
 /// What changes as a node is used.
 #[derive(Debug)]
@@ -148,7 +150,8 @@ impl Node {
         };
         let this = Self::standing((record.ino, record.folder), object, None, position, standing);
         this.lookups.store(record.lookups, Ordering::Relaxed);
-        this.bypassed.store(record.bypassed, Ordering::Relaxed);
+        this.bypassed
+            .store(record.bypassed | UNCERTAIN, Ordering::Relaxed);
         this.cuts.store(record.cuts, Ordering::Relaxed);
         // Nobody knows what the kernel keeps of it.
         this.listed.store(u64::MAX, Ordering::Relaxed);
@@ -274,6 +277,11 @@ impl Node {
         if let Some(slot) = self.slot.get().filter(|_| before & how != how) {
             slot.bypassed(how);
         }
+    }
+
+    /// Tells whether more lookups may be counted than the kernel was told of.
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.bypassed.load(Ordering::Acquire) & UNCERTAIN != 0
     }
 
     /// Tells whether a file of it was ever open past the daemon: in any way, or for writing.

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::error::Result;
 use super::filesystem::FileSystem;
@@ -34,9 +33,6 @@ pub struct Keepsake {
 
 /// Nodes by their slots.
 type Nodes = HashMap<u32, Arc<Node>>;
-
-/// How long the kernel has to take note of what it was answered before it is asked what it knows.
-const SETTLED: Duration = Duration::from_secs(1);
 
 impl FileSystem {
     /// Knows again what a former daemon knew. To be called before anything is answered.
@@ -236,43 +232,6 @@ impl FileSystem {
             end: 0,
         };
         open_for(&seen, &fd, any)
-    }
-
-    /// Lets the kernel ask anew for all that may have changed while nobody looked, and forgets what it knows no more: it
-    /// had told of that, and nobody has noted it.
-    pub(super) fn settle(self: &Arc<Self>) {
-        let was_changing = self
-            .journal
-            .as_ref()
-            .is_some_and(|journal| journal.was_changing());
-        self.shared.settle(self, was_changing);
-        let mount = Arc::downgrade(self);
-        let spawned = std::thread::Builder::new().name("settle".into()).spawn(move || {
-            let unknown = |mount: &Self| -> Option<Vec<_>> {
-                let kernel = mount.kernel.get()?;
-                let nodes = mount.nodes.all().into_iter();
-                let unknown = nodes.filter(|node| !node.is_open() && !kernel.drop_attributes(node.ino));
-                Some(unknown.map(|node| (node.lookups(), node)).collect())
-            };
-            let Some(suspects) = mount.upgrade().and_then(|mount| unknown(&mount)) else {
-                return;
-            };
-            // What was on its way to the kernel has come by then.
-            std::thread::sleep(SETTLED);
-            let Some(mount) = mount.upgrade() else { return };
-            if let Some(records) = &mount.records {
-                records.forget_former(&mount.former);
-            }
-            let Some(kernel) = mount.kernel.get() else { return };
-            for (lookups, node) in suspects {
-                if node.lookups() == lookups && !node.is_open() && !kernel.drop_attributes(node.ino) {
-                    mount.forget(node.ino, lookups);
-                }
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "what the kernel has forgotten meanwhile is kept");
-        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -75,6 +75,7 @@ pub(in crate::vfs) type Former = HashMap<u64, Found>;
 pub(in crate::vfs) struct Records {
     journal: Arc<Journal>,
     free: Mutex<Vec<usize>>,
+    forgotten: AtomicBool,
 }
 
 /// A worker's record.
@@ -90,12 +91,16 @@ impl Records {
         let unused = |number: &usize| words[REQUESTS + WIDTH * number + STATE].load(Ordering::Acquire) == 0;
         Self {
             free: Mutex::new((0..MOST).rev().filter(unused).collect()),
+            forgotten: AtomicBool::new(false),
             journal: Arc::clone(journal),
         }
     }
 
     /// Forgets what former daemons had begun: the kernel has asked all that again by now.
     pub(in crate::vfs) fn forget_former(&self, former: &Former) {
+        if self.forgotten.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let mut free = self.free.lock();
         for number in former.values().map(|found| found.number) {
             self.journal.memory.words()[REQUESTS + WIDTH * number + STATE].store(0, Ordering::Release);
