@@ -35,6 +35,7 @@ mod readme;
 mod revoking;
 mod service;
 mod shared_data;
+mod survive;
 mod table;
 mod threads;
 mod tied;
