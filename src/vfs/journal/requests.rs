@@ -26,6 +26,7 @@ const VALUE: usize = 3;
 const NUMBER: usize = 4;
 const BIRTH: usize = 5;
 const TIME: usize = 6;
+const ANSWER: usize = 7;
 
 /// States, in the lower half of their word; an error number in the upper.
 const BEGUN: u64 = 1;
@@ -150,8 +151,8 @@ impl Journal {
         let mut found = Former::new();
         for number in 0..MOST {
             let at = REQUESTS + WIDTH * number;
-            let [unique, state, handle, value, inode, birth, time] =
-                [UNIQUE, STATE, HANDLE, VALUE, NUMBER, BIRTH, TIME]
+            let [unique, state, handle, value, inode, birth, time, answer] =
+                [UNIQUE, STATE, HANDLE, VALUE, NUMBER, BIRTH, TIME, ANSWER]
                     .map(|word| words[at + word].load(Ordering::Acquire));
             let progress = match state & 0xFFFF_FFFF {
                 BEGUN => Progress::Begun,
@@ -162,7 +163,7 @@ impl Journal {
                 },
                 DONE => Progress::Done {
                     errno: (state >> 32) as i32,
-                    value,
+                    value: answer,
                 },
                 _ => continue,
             };
@@ -198,7 +199,7 @@ impl Record {
         // In this order: what was noted of the one before is not taken for this one's.
         self.word(STATE).store(0, Ordering::Release);
         self.word(HANDLE).store(0, Ordering::Release);
-        self.word(VALUE).store(0, Ordering::Release);
+        self.word(ANSWER).store(0, Ordering::Release);
         self.word(UNIQUE).store(unique, Ordering::Release);
         self.word(STATE).store(BEGUN, Ordering::Release);
     }
@@ -249,7 +250,7 @@ pub(in crate::vfs) fn opened(handle: u64) {
 pub(in crate::vfs) fn answer(value: u64) {
     CURRENT.with_borrow(|current| {
         if let Some(Current { record, .. }) = current {
-            record.word(VALUE).store(value, Ordering::Release);
+            record.word(ANSWER).store(value, Ordering::Release);
         }
     });
 }

@@ -13,6 +13,7 @@ use crate::policy::{
 };
 use crate::vfs::filesystem::{Caller, FileSystem, Options};
 use crate::vfs::ids::{Fh, Ino};
+use crate::vfs::journal::Journal;
 use crate::vfs::kernel::NoPassthrough;
 use crate::vfs::view::Viewer;
 use crate::vfs::{Backing, Custody, Shared, Steward};
@@ -160,21 +161,35 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// Another mount of the subject's, that keeps what it does for the next daemon; and its folder.
+    pub(super) fn lasting_mount(&self, journal: &Arc<Journal>) -> (Arc<FileSystem>, Ino) {
+        let options = options(SUBJECT);
+        let number = self.shared.next_mount();
+        let filesystem = FileSystem::lasting(&self.shared, options, number, Some(Arc::clone(journal)));
+        let folder = filesystem.lookup(CALLER, Ino::TOP, b"tests").unwrap().attr.ino;
+        (filesystem, folder)
+    }
+}
+
 fn mount(shared: &Arc<Shared>, account: AccountId) -> Arc<FileSystem> {
+    FileSystem::new(shared, options(account))
+}
+
+fn options(account: AccountId) -> Options {
     let viewer = Viewer {
         account,
         ceiling: None,
         online: false,
     };
-    let options = Options {
+    Options {
         viewer,
         own: None,
         default_permissions: false,
         subject_ids: IDS,
         strict: false,
         read_only: false,
-    };
-    FileSystem::new(shared, options)
+    }
 }
 
 fn publish(shared: &Shared, backing: &Arc<Backing>, level: Level, rules: Vec<(Place, Level)>) {

@@ -3,6 +3,7 @@
 //! which inode a node is; what directories tell.
 
 mod adapter;
+mod again;
 mod behind;
 pub(super) mod bench;
 mod corridors;
