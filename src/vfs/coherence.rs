@@ -277,7 +277,7 @@ impl FileSystem {
         let mut unknown = false;
         self.nodes.each_of(number, |node| {
             if Some(node.ino) != but {
-                unknown |= !kernel.drop_attributes(node.ino);
+                unknown |= !kernel.drop_attributes(node.ino) && !node.is_untold();
             }
         });
         if unknown {
