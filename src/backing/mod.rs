@@ -3,6 +3,7 @@
 //! Decides nothing. Wrappers are named after their man pages, never follow a symbolic link, and return the
 //! kernel's own error. `unsafe` stands in [`sys`] alone.
 
+mod confine;
 mod credentials;
 mod directory;
 mod holders;
@@ -34,6 +35,7 @@ pub use change::{
     RenameFlags, SetTime, chmod, chown, create, link, mkdir, mknod, rename, rmdir, symlink, truncate, unlink,
     utimens, utimens_at,
 };
+pub use confine::{KEPT_CAPABILITIES, confine};
 pub use credentials::{Assumed, Credentials, Lender};
 pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole, sync, write_at};
 pub use directory::{DirEntry, DirStream};
@@ -50,7 +52,7 @@ pub use notify::{
 };
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
-    Processors, Program, ThreadHandle, clear_umask, give_up_setuid_keeping, has_open, identity_of,
+    Processors, Program, ThreadHandle, clear_umask, has_open, identity_of,
     left_descriptors, own_descriptor, process_of, raise_descriptor_limit, return_freed_memory,
     return_large_memory, signal_pending, spawn_with, started, take_variable,
 };

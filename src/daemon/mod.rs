@@ -89,8 +89,8 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     backing::return_large_memory();
     backing::clear_umask();
-    backing::give_up_setuid_keeping()?;
     let limit = usize::try_from(backing::raise_descriptor_limit()?).unwrap_or(usize::MAX);
+    backing::confine()?;
     let store = Store::open(&options.state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
