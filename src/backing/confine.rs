@@ -12,19 +12,19 @@ pub use self::capabilities::KEPT as KEPT_CAPABILITIES;
 use super::sys;
 
 /// Gives up, for good and in all threads, the capabilities that are not kept, the right to gain any by running a
-/// program, and the system calls that the daemon has no use for. To be called while there is one thread: capabilities
-/// are a thread's own.
+/// program, and the system calls that the daemon has no use for; those of mounting are kept by who `mounts` itself. To
+/// be called while there is one thread: capabilities are a thread's own.
 ///
 /// # Errors
 /// Those of `capset(2)`, `prctl(2)` and `seccomp(2)`.
-pub fn confine() -> io::Result<()> {
+pub fn confine(mounts: bool) -> io::Result<()> {
     capabilities::give_up()?;
     set_no_new_privs()?;
-    filter()
+    filter(mounts)
 }
 
-fn filter() -> io::Result<()> {
-    for calls::Filter { program, logs } in calls::filters()? {
+fn filter(mounts: bool) -> io::Result<()> {
+    for calls::Filter { program, logs } in calls::filters(mounts)? {
         sys::confine::filter(&program, logs)?;
     }
     Ok(())
@@ -71,7 +71,7 @@ mod tests {
             Command::new("/bin/true").exec()
         });
         set_no_new_privs().unwrap();
-        filter().unwrap();
+        filter(true).unwrap();
         tell.send(()).unwrap();
         panic!("it went on: {:?}", thread.join());
     }
@@ -84,7 +84,7 @@ mod tests {
             assert!(ended.success(), "{ended}");
             return;
         }
-        confine().unwrap();
+        confine(false).unwrap();
         // What every program does ...
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join("file"), "").unwrap();
@@ -98,5 +98,7 @@ mod tests {
             nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &nix::sched::CpuSet::new());
         assert_eq!(refused(priority.map_err(Into::into)), Some(libc::ENOSYS));
         assert_eq!(refused(std::env::set_current_dir("/")), Some(libc::ENOSYS));
+        let unmounted = nix::mount::umount("/nowhere");
+        assert_eq!(refused(unmounted.map_err(Into::into)), Some(libc::ENOSYS));
     }
 }

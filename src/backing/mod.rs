@@ -24,6 +24,7 @@ mod handle;
 mod lock;
 mod memory;
 mod mount;
+mod mounter;
 mod notify;
 mod teller;
 mod thread;
@@ -46,6 +47,7 @@ pub use memory::SharedMemory;
 pub use mount::{
     FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
 };
+pub use mounter::{mount_through, serve_mounts};
 pub use name::{KeptName, Name, NameError};
 pub use notify::{
     backing_of_create, backing_of_open, close_backing, notify_epoch, notify_inode, notify_resend,

@@ -10,6 +10,7 @@ mod error;
 mod folders;
 mod holders;
 mod insight;
+mod mounter;
 mod mounts;
 mod people;
 mod resolve;
@@ -33,6 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::config::Config;
 use self::core::Core;
+pub use self::mounter::run as run_mounter;
 use self::steward::Registrar;
 use crate::backing;
 use crate::store::Store;
@@ -44,6 +46,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Where it listens.
     pub socket: PathBuf,
+    /// Where somebody listens who mounts for it, if it does not mount itself.
+    pub mounter: Option<PathBuf>,
     /// Its configuration.
     pub config: Config,
 }
@@ -90,7 +94,10 @@ pub fn run(options: Options) -> Result<(), StartError> {
     backing::return_large_memory();
     backing::clear_umask();
     let limit = usize::try_from(backing::raise_descriptor_limit()?).unwrap_or(usize::MAX);
-    backing::confine()?;
+    backing::confine(options.mounter.is_none())?;
+    if let Some(mounter) = &options.mounter {
+        backing::mount_through(mounter.clone());
+    }
     let store = Store::open(&options.state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

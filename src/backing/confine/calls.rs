@@ -23,10 +23,13 @@ pub(super) struct Filter {
 }
 
 /// Of several the kernel obeys the strictest. After the last one there can be no other.
-pub(super) fn filters() -> io::Result<[Filter; 3]> {
+pub(super) fn filters(mounts: bool) -> io::Result<[Filter; 3]> {
     let unknown = || SeccompAction::Errno(libc::ENOSYS as u32);
-    let any = |calls: &[c_long]| calls.iter().map(|&call| (call, Vec::new())).collect();
-    let mut known: BTreeMap<_, _> = any(ALLOWED);
+    let any = |calls: &[c_long]| -> BTreeMap<_, _> { calls.iter().map(|&call| (call, Vec::new())).collect() };
+    let mut known = any(ALLOWED);
+    if mounts {
+        known.extend(any(&MOUNTING));
+    }
     known.extend(with_arguments().map_err(io::Error::other)?);
     let filter =
         |rules, others, these, logs| program(rules, others, these).map(|program| Filter { program, logs });
@@ -85,6 +88,16 @@ const HOSTILE: [c_long; 31] = [
     libc::SYS_adjtimex,
 ];
 
+/// What it takes to mount, and to take mounts down.
+const MOUNTING: [c_long; 6] = [
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_umount2,
+];
+
 /// What is allowed whatever the arguments.
 #[rustfmt::skip]
 const ALLOWED: &[c_long] = &[
@@ -105,9 +118,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fgetxattr, libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_flistxattr, libc::SYS_removexattr,
     libc::SYS_lremovexattr, libc::SYS_fremovexattr,
     libc::SYS_name_to_handle_at, libc::SYS_open_by_handle_at, libc::SYS_fanotify_init, libc::SYS_fanotify_mark,
-    // Mounts.
-    libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_move_mount, libc::SYS_open_tree,
-    libc::SYS_umount2,
     // Memory.
     libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk, libc::SYS_msync, libc::SYS_mlock,
     libc::SYS_munlock,
