@@ -11,6 +11,7 @@ mod name;
 mod open;
 mod process;
 mod stat;
+mod stuck;
 #[allow(
     unsafe_code,
     reason = "the one place where the kernel is called without a safe wrapper"
@@ -59,6 +60,7 @@ pub use process::{
     return_large_memory, signal_pending, spawn_with, started, take_variable,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
+pub use stuck::waits_in_a_file_system;
 pub use teller::{
     TELLER_COMMAND, asking_thread, serve_teller, start_teller, tell_name, tell_node, tell_pages,
 };

@@ -131,6 +131,7 @@ async fn serve(
         files,
         former,
     )?;
+    let shared = Arc::clone(&core.shared);
     let core = Arc::new(Mutex::new(core));
     registrar.serve(&core)?;
     let server = tokio::spawn(server::serve(listener.listener, Arc::clone(&core)));
@@ -138,7 +139,7 @@ async fn serve(
         core.refresh_groups()
     }));
     let mounts = tokio::spawn(repeat(MOUNTS_EVERY, Arc::clone(&core), |core| core.look_after()));
-    let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core)));
+    let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core), shared));
     service::ready(&options.socket)?;
     // Who has what it takes to take the mounts over is about to start the next daemon.
     let leaves = tokio::select! {
