@@ -123,13 +123,16 @@ fn a_daemon_lives_while_a_disk_hangs() {
     let disk = threads::disk(&world);
     let lent = disk.join("lent");
     OLGA.directory(&lent);
+    // More than there are workers, so that requests wait for one; in one directory they would wait for each other.
+    for number in 0..12 {
+        OLGA.directory(&lent.join(number.to_string()));
+    }
     world.ok(OLGA, &format!("create tests --path {}", lent.display()));
     let at = world.mount(OLGA).join("tests");
     let hung: Vec<_> = {
         let _frozen = threads::Frozen::new(&disk);
-        // More than there are workers, so that some wait for one.
         let hung = (0..12).map(|number| {
-            let new = at.join(number.to_string());
+            let new = at.join(number.to_string()).join("new");
             std::thread::spawn(move || OLGA.run(|| word(std::fs::create_dir(new))))
         });
         let hung = hung.collect();
