@@ -77,3 +77,36 @@ pub(super) fn give_up() -> io::Result<()> {
     capabilities.inheritable = 0;
     identity::set_capabilities(&capabilities)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of `capabilities(7)` for [`KEPT`].
+    const NAMES: [(&str, u32); 10] = [
+        ("CAP_CHOWN", CHOWN),
+        ("CAP_DAC_OVERRIDE", DAC_OVERRIDE),
+        ("CAP_DAC_READ_SEARCH", DAC_READ_SEARCH),
+        ("CAP_FOWNER", FOWNER),
+        ("CAP_KILL", KILL),
+        ("CAP_SETGID", SETGID),
+        ("CAP_SETUID", SETUID),
+        ("CAP_SYS_PTRACE", SYS_PTRACE),
+        ("CAP_SYS_ADMIN", SYS_ADMIN),
+        ("CAP_MKNOD", MKNOD),
+    ];
+
+    #[test]
+    fn the_unit_leaves_the_daemon_what_it_keeps_and_no_more() {
+        let unit = include_str!("../../../systemd/lendfs.service");
+        let lines = unit.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+        let mut left: Vec<_> = lines.flat_map(str::split_whitespace).collect();
+        let mut kept: Vec<_> = KEPT
+            .iter()
+            .map(|capability| NAMES.iter().find(|(_, number)| number == capability).unwrap().0)
+            .collect();
+        left.sort_unstable();
+        kept.sort_unstable();
+        assert_eq!(left, kept);
+    }
+}
