@@ -220,7 +220,8 @@ fn raise_file_capabilities() -> io::Result<()> {
     } else {
         // All others are in force as ever.
         let mut reaching = sys::capabilities()?;
-        reaching.effective |= CHOWN | DAC_OVERRIDE | DAC_READ_SEARCH | FOWNER | MKNOD;
+        let files = CHOWN | DAC_OVERRIDE | DAC_READ_SEARCH | FOWNER | MKNOD;
+        reaching.effective |= files & reaching.permitted;
         REACHING.set(Some(reaching));
         reaching
     };

@@ -3,6 +3,7 @@
 //! Decides nothing. Wrappers are named after their man pages, never follow a symbolic link, and return the
 //! kernel's own error. `unsafe` stands in [`sys`] alone.
 
+mod confine;
 mod credentials;
 mod directory;
 mod holders;
@@ -10,6 +11,7 @@ mod name;
 mod open;
 mod process;
 mod stat;
+mod stuck;
 #[allow(
     unsafe_code,
     reason = "the one place where the kernel is called without a safe wrapper"
@@ -23,6 +25,7 @@ mod handle;
 mod lock;
 mod memory;
 mod mount;
+mod mounter;
 mod notify;
 mod teller;
 mod thread;
@@ -34,6 +37,7 @@ pub use change::{
     RenameFlags, SetTime, chmod, chown, create, link, mkdir, mknod, rename, rmdir, symlink, truncate, unlink,
     utimens, utimens_at,
 };
+pub use confine::{KEPT_CAPABILITIES, confine};
 pub use credentials::{Assumed, Credentials, Lender};
 pub use data::{append, copy_file_range, fallocate, read_at, seek_data, seek_hole, sync, write_at};
 pub use directory::{DirEntry, DirStream};
@@ -44,17 +48,19 @@ pub use memory::SharedMemory;
 pub use mount::{
     FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
 };
+pub use mounter::{mount_through, serve_mounts};
 pub use name::{KeptName, Name, NameError};
 pub use notify::{
     backing_of_create, backing_of_open, close_backing, notify_epoch, notify_inode, notify_resend,
 };
 pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
 pub use process::{
-    Processors, Program, ThreadHandle, clear_umask, give_up_setuid_keeping, has_open, identity_of,
-    left_descriptors, own_descriptor, process_of, raise_descriptor_limit, return_freed_memory,
-    return_large_memory, signal_pending, spawn_with, started, take_variable,
+    Processors, Program, ThreadHandle, clear_umask, has_open, identity_of, left_descriptors, own_descriptor,
+    process_of, raise_descriptor_limit, return_freed_memory, return_large_memory, signal_pending, spawn_with,
+    started, take_variable,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
+pub use stuck::waits_in_a_file_system;
 pub use teller::{
     TELLER_COMMAND, asking_thread, serve_teller, start_teller, tell_name, tell_node, tell_pages,
 };

@@ -13,6 +13,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::holders::Device;
+use super::mounter;
 use super::name::Name;
 use super::open::{open_path, open_root, proc_path};
 use super::sys;
@@ -48,6 +49,29 @@ pub struct Mounted {
 /// # Errors
 /// Those of `fsopen(2)`, `fsconfig(2)`, `fsmount(2)`, `move_mount(2)`.
 pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<(OwnedFd, Mounted)> {
+    let made = match mounter::mounter() {
+        None => make(at, options),
+        Some(mounter) => mounter::mount(mounter, at, options),
+    }?;
+    let mounted = Mounted {
+        id: made.id,
+        device: made.device,
+        detached: made.detached,
+        down: AtomicBool::new(false),
+    };
+    Ok((made.fuse, mounted))
+}
+
+/// What is there when a file system was mounted.
+pub(super) struct Made {
+    pub(super) fuse: OwnedFd,
+    pub(super) id: u64,
+    pub(super) device: Device,
+    pub(super) detached: Option<OwnedFd>,
+}
+
+/// Mounts in the mount namespace of this process.
+pub(super) fn make(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<Made> {
     let device = OwnedFd::from(File::options().read(true).write(true).open("/dev/fuse")?);
     let context = sys::fsopen(c"fuse")?;
     let set = |key: &std::ffi::CStr, value: String| {
@@ -76,13 +100,12 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
     let id = sys::mount_id(root.as_fd())?;
     let (major, minor) = sys::device(root.as_fd())?;
     sys::move_mount(root.as_fd(), at)?;
-    let mounted = Mounted {
+    Ok(Made {
+        fuse: device,
         id,
         device: Device { major, minor },
         detached: sys::clone_mount(root.as_fd()).ok(),
-        down: AtomicBool::new(false),
-    };
-    Ok((device, mounted))
+    })
 }
 
 impl Mounted {
@@ -127,7 +150,7 @@ impl Mounted {
         if self.down.load(Ordering::Acquire) {
             return None;
         }
-        let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
+        let mounts = std::fs::read(mounter::mountinfo()).ok()?;
         mounts.split(|&byte| byte == b'\n').find_map(|line| {
             let found = identity(line)?;
             let at = line.split(|&byte| byte == b' ').nth(4)?;
@@ -197,7 +220,7 @@ impl MountTable {
     /// Those of `open(2)` and `read(2)` of `/proc/self/mountinfo`.
     pub fn read() -> io::Result<Self> {
         let mut table = Self {
-            file: File::open("/proc/self/mountinfo")?,
+            file: File::open(mounter::mountinfo())?,
             mounts: HashSet::new(),
         };
         table.fill()?;
@@ -231,7 +254,7 @@ impl MountTable {
 /// # Errors
 /// Those of `umount2(2)`.
 pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = std::fs::read_to_string(mounter::mountinfo())?;
     let ours = format!("{id} ");
     if mounts
         .lines()
@@ -243,12 +266,21 @@ pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
     Ok(())
 }
 
+fn take_down(at: &Path, id: u64, device: Option<Device>, flags: MntFlags) -> io::Result<bool> {
+    match mounter::mounter() {
+        None => take_down_here(at, id, device, flags),
+        Some(mounter) => mounter::take_down(mounter, at, id, device, flags),
+    }
+}
+
 /// Unmounts what is topmost at a path if it is the mount of that number, of that file system if one is named; tells
 /// whether it was.
 ///
 /// The way there belongs to a user, who could turn it elsewhere between the look and the deed: so the directory above
 /// is held open, and in it the name of a mount point can be neither renamed nor removed.
-fn take_down(at: &Path, id: u64, device: Option<Device>, flags: MntFlags) -> io::Result<bool> {
+pub(super) fn take_down_here(
+    at: &Path, id: u64, device: Option<Device>, flags: MntFlags,
+) -> io::Result<bool> {
     let (Some(above), Some(name)) = (at.parent(), at.file_name()) else {
         return Ok(false);
     };

@@ -82,19 +82,6 @@ pub fn return_freed_memory() {
     sys::trim_memory();
 }
 
-/// Gives up CAP_FSETID for good, before any thread starts: with it, what is written in behalf of others would keep
-/// setuid and setgid bits (`capabilities(7)`).
-///
-/// # Errors
-/// Those of `capset(2)`.
-pub fn give_up_setuid_keeping() -> io::Result<()> {
-    const FSETID: u64 = 1 << 4;
-    let mut capabilities = sys::identity::capabilities()?;
-    capabilities.effective &= !FSETID;
-    capabilities.permitted &= !FSETID;
-    sys::identity::set_capabilities(&capabilities)
-}
-
 /// Tells whether a process has a file with this inode number open (`proc_pid_fdinfo(5)`, which tells it since Linux
 /// 5.14). Where that is not to be seen it may have.
 pub fn has_open(process: u32, ino: u64) -> bool {

@@ -77,6 +77,7 @@ pub fn start_teller() -> io::Result<()> {
 /// # Errors
 /// If that is none.
 pub fn serve_teller() -> io::Result<()> {
+    super::confine(false)?;
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     serve(&socket)
 }

@@ -10,6 +10,7 @@ mod error;
 mod folders;
 mod holders;
 mod insight;
+mod mounter;
 mod mounts;
 mod people;
 mod resolve;
@@ -33,6 +34,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::config::Config;
 use self::core::Core;
+pub use self::mounter::run as run_mounter;
 use self::steward::Registrar;
 use crate::backing;
 use crate::store::Store;
@@ -44,6 +46,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Where it listens.
     pub socket: PathBuf,
+    /// Where somebody listens who mounts for it, if it does not mount itself.
+    pub mounter: Option<PathBuf>,
     /// Its configuration.
     pub config: Config,
 }
@@ -89,8 +93,11 @@ pub fn run(options: Options) -> Result<(), StartError> {
     }
     backing::return_large_memory();
     backing::clear_umask();
-    backing::give_up_setuid_keeping()?;
     let limit = usize::try_from(backing::raise_descriptor_limit()?).unwrap_or(usize::MAX);
+    backing::confine(options.mounter.is_none())?;
+    if let Some(mounter) = &options.mounter {
+        backing::mount_through(mounter.clone());
+    }
     let store = Store::open(&options.state)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -124,6 +131,7 @@ async fn serve(
         files,
         former,
     )?;
+    let shared = Arc::clone(&core.shared);
     let core = Arc::new(Mutex::new(core));
     registrar.serve(&core)?;
     let server = tokio::spawn(server::serve(listener.listener, Arc::clone(&core)));
@@ -131,7 +139,7 @@ async fn serve(
         core.refresh_groups()
     }));
     let mounts = tokio::spawn(repeat(MOUNTS_EVERY, Arc::clone(&core), |core| core.look_after()));
-    let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core)));
+    let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core), shared));
     service::ready(&options.socket)?;
     // Who has what it takes to take the mounts over is about to start the next daemon.
     let leaves = tokio::select! {

@@ -284,6 +284,12 @@ impl Shared {
         self.mounts().map(|mount| mount.nodes.len()).sum()
     }
 
+    /// The mounts in which a request waits that no worker is free for, each with how many were begun in it so far: if
+    /// that is the same some time later, nothing moves there.
+    pub fn waiting(&self) -> Vec<(MountId, u64)> {
+        self.pacing.pacer().waiting()
+    }
+
     /// Allows the processors to be kept awake while requests follow each other closely, or not. It is allowed until
     /// this is called.
     pub fn allow_hold(&self, allowed: bool) {

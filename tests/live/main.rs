@@ -20,6 +20,7 @@ mod caching;
 mod cases;
 mod coherent;
 mod command_line;
+mod confined;
 mod control;
 mod cut;
 mod data;

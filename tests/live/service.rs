@@ -4,12 +4,16 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{BOB, World};
+use crate::common::{BOB, OLGA, World, word};
+use crate::threads;
+
+/// How often a daemon has to say that it lives, in microseconds.
+const OFTEN: &str = "400000";
 
 /// Listens at a path, hands that on as descriptor 3, and becomes the daemon: the rest of systemd is not needed.
 const MANAGER: &str = r#"
@@ -71,7 +75,8 @@ fn managed(world: &World, watchdog: &str) -> Managed {
         .arg(daemon.get_program())
         .args(daemon.get_args())
         .env("NOTIFY_SOCKET", &notify)
-        .env("FDSTORE", "16")
+        // It keeps nothing, so nothing is heard of that.
+        .env("FDSTORE", "0")
         .env("WATCHDOG_USEC", watchdog)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
@@ -99,7 +104,7 @@ fn a_manager_gives_the_socket_and_is_told_when_the_daemon_is_ready_and_when_it_s
 #[test]
 fn a_watchdog_is_told_that_the_daemon_lives_as_long_as_it_does() {
     let Some(world) = World::quiet() else { return };
-    let managed = managed(&world, "400000");
+    let managed = managed(&world, OFTEN);
     assert_eq!(managed.hears("WATCHDOG=1", SOON).as_deref(), Some("READY=1"));
     for _ in 0..3 {
         assert_eq!(managed.hears("", SOON).as_deref(), Some("WATCHDOG=1"));
@@ -109,4 +114,36 @@ fn a_watchdog_is_told_that_the_daemon_lives_as_long_as_it_does() {
     while managed.hears("", Duration::from_millis(400)).is_some() {}
     managed.signal(Signal::SIGCONT);
     assert_eq!(managed.hears("", SOON).as_deref(), Some("WATCHDOG=1"));
+}
+
+#[test]
+fn a_daemon_lives_while_a_disk_hangs() {
+    let Some(world) = World::quiet() else { return };
+    let managed = managed(&world, OFTEN);
+    assert_eq!(managed.hears("WATCHDOG=1", SOON).as_deref(), Some("READY=1"));
+    let disk = threads::disk(&world);
+    let lent = disk.join("lent");
+    OLGA.directory(&lent);
+    // More than there are workers, so that requests wait for one; in one directory they would wait for each other.
+    for number in 0..12 {
+        OLGA.directory(&lent.join(number.to_string()));
+    }
+    world.ok(OLGA, &format!("create tests --path {}", lent.display()));
+    let at = world.mount(OLGA).join("tests");
+    let hung: Vec<_> = {
+        let _frozen = threads::Frozen::new(&disk);
+        let hung = (0..12).map(|number| {
+            let new = at.join(number.to_string()).join("new");
+            std::thread::spawn(move || OLGA.run(|| word(std::fs::create_dir(new))))
+        });
+        let hung = hung.collect();
+        let until = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < until {
+            assert_eq!(managed.hears("", SOON).as_deref(), Some("WATCHDOG=1"));
+        }
+        hung
+    };
+    for client in hung {
+        assert_eq!(client.join().unwrap(), "ok");
+    }
 }

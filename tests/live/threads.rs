@@ -12,10 +12,10 @@ use crate::common::users::must;
 use crate::common::{BOB, OLGA, ROOT, World, names, plant, word};
 
 /// A disk on which every change hangs until this is dropped.
-struct Frozen<'a>(&'a Path);
+pub struct Frozen<'a>(&'a Path);
 
 impl<'a> Frozen<'a> {
-    fn new(disk: &'a Path) -> Self {
+    pub fn new(disk: &'a Path) -> Self {
         must("fsfreeze", &["--freeze", disk.to_str().unwrap()]);
         Self(disk)
     }
@@ -28,7 +28,7 @@ impl Drop for Frozen<'_> {
 }
 
 /// A disk of its own in a file of the world's.
-fn disk(world: &World) -> PathBuf {
+pub fn disk(world: &World) -> PathBuf {
     let (image, disk) = (world.dir.join("image"), world.dir.join("disk"));
     std::fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
     std::fs::create_dir(&disk).unwrap();

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+pub(super) mod confine;
 pub(super) mod fuse;
 pub(super) mod identity;
 pub(super) mod memory;

@@ -113,7 +113,7 @@ pub(in crate::backing) fn poll_readable(fd: BorrowedFd<'_>, patience: Duration) 
     Ok(ready > 0)
 }
 
-/// Starts a process of its own (`clone3(2)`) that becomes another user, without groups, opens a directory anew and
+/// Starts a process of its own (`clone(2)`) that becomes another user, without groups, opens a directory anew and
 /// puts it in the place of `into`: descriptors are shared, memory is not. Gives its number and a pidfd.
 ///
 /// A thread would not do: whose ids a thread has may send it SIGKILL (`kill(2)`), which ends all others as well.
@@ -121,17 +121,13 @@ pub(in crate::backing) fn spawn_opener(
     directory: BorrowedFd<'_>, into: BorrowedFd<'_>, uid: u32, gid: u32,
 ) -> io::Result<(Pid, OwnedFd)> {
     let mut pidfd: i32 = -1;
-    // SAFETY: all of its fields are numbers, and 0 means none.
-    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
-    how.flags = (libc::CLONE_FILES | libc::CLONE_PIDFD) as u64;
-    how.pidfd = (&raw mut pidfd) as u64;
-    how.exit_signal = libc::SIGCHLD as u64;
-    let size = size_of::<libc::clone_args>();
+    let flags = libc::CLONE_FILES | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let none = ptr::null::<u8>();
     // Handlers of the daemon's must not run over there.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    // SAFETY: the kernel reads one struct clone_args of this size and writes one int to where pidfd points; without
-    // CLONE_VM and a stack this is fork(2), and the child goes on with a copy of this one.
-    let started = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size) });
+    // SAFETY: the kernel writes one int to where pidfd points; without CLONE_VM and a stack this is fork(2), and the
+    // child goes on with a copy of this one. The last two arguments mean nothing then, in whatever order.
+    let started = check(unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut pidfd, none, none) });
     if matches!(started, Ok(0)) {
         open_as_other(directory, into, uid, gid);
     }

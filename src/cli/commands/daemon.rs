@@ -19,6 +19,9 @@ pub(in crate::cli) struct Daemon {
     /// The configuration file [default: /etc/lendfs/lendfs.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Let the mounter that listens there mount ('lendfs mounter', which systemd starts)
+    #[arg(long, value_name = "PATH")]
+    mounter: Option<PathBuf>,
     /// Log lines of JSON (LENDFS_LOG=debug says more)
     #[arg(long)]
     log_json: bool,
@@ -66,6 +69,7 @@ impl Daemon {
         Ok(run(Options {
             state,
             socket,
+            mounter: self.mounter,
             config,
         })?)
     }

@@ -24,6 +24,9 @@ pub(super) enum Command {
     /// For the daemon alone: tell the kernel what may have to wait
     #[command(name = crate::backing::TELLER_COMMAND, hide = true)]
     Teller,
+    /// Mount for a daemon that is shut off from the machine
+    #[command(hide = true)]
+    Mounter,
     /// Make a folder, or adopt a directory as one
     Create(folders::Create),
     /// List my folders and those shared with me
@@ -90,6 +93,7 @@ impl Command {
             Self::Teller => {
                 crate::backing::serve_teller().map_err(|error| CliError::Other(error.to_string()))
             }
+            Self::Mounter => Ok(crate::daemon::run_mounter()?),
             Self::Create(command) => command.run(client, json),
             Self::List => folders::list(client, json),
             Self::Rename(command) => command.run(client, json),

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::Pool;
 use super::demand::{Advice, Demand, PATIENCE};
 use crate::backing::{self, Processors};
+use crate::vfs::ids::MountId;
 use crate::vfs::latency::{DEVICE, Latency};
 
 /// How often it looks while requests come.
@@ -83,6 +84,14 @@ impl Pacer {
         let known = self.known.lock();
         let pools = known.iter().filter_map(Weak::upgrade);
         pools.map(|pool| pool.workers()).sum()
+    }
+
+    /// The mounts in which a request waits that no worker is free for, each with how many were begun in it so far.
+    pub(in crate::vfs) fn waiting(&self) -> Vec<(MountId, u64)> {
+        let known: Vec<_> = self.known.lock().iter().filter_map(Weak::upgrade).collect();
+        let sampled = known.iter().map(|pool| (pool.filesystem.id, pool.sample()));
+        let waiting = sampled.filter(|(_, sample)| sample.waiting);
+        waiting.map(|(mount, sample)| (mount, sample.begun)).collect()
     }
 
     /// Allows the processors to be kept awake, or not.
