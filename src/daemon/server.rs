@@ -9,18 +9,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
+use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::serve::IncomingStream;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::core::{Caller, Core};
+use super::door::Guest;
 use super::error::{Refused, Result};
-use super::why;
+use super::{serving, why};
 use crate::backing::users;
 use crate::control::{Command, Failure, USER_HEADER, requests};
 
@@ -38,9 +38,6 @@ pub(super) trait Run: Command {
 
 /// The rest of a command, which adds to its answer.
 pub(super) type Remains<A> = Box<dyn FnOnce(&Mutex<Core>, &mut A) + Send>;
-
-/// The largest request, in bytes.
-const MAX_REQUEST: usize = 256 * 1024;
 
 /// The listening socket; its file is removed when it is dropped, if it was made here.
 pub(super) struct Listening {
@@ -150,11 +147,8 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::Doctor>(router);
     let router = route::<requests::Check>(router);
     let router = router.route(&format!("/v1/{}", requests::Why::NAME), post(handle_why));
-    let router = router.layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(core);
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    if let Err(error) = axum::serve(listener, service).await {
-        tracing::error!(%error, "the control socket ended");
-    }
+    let door = core.lock().door.clone();
+    serving::serve(listener, router.with_state(core), door).await;
 }
 
 fn route<C: Run>(router: Router<Arc<Mutex<Core>>>) -> Router<Arc<Mutex<Core>>> {
@@ -165,7 +159,8 @@ async fn handle<C: Run>(
     State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let done = blocking(move || {
+    let guest = Arc::clone(&peer.guest);
+    let done = guest.in_turn(move || {
         let command: C = parse(&body)?;
         let mut locked = core.lock();
         let _changing = locked.shared.changing_policy();
@@ -179,7 +174,9 @@ async fn handle<C: Run>(
         }
         Ok(answer)
     });
-    respond(done.await)
+    let done = done.await;
+    guest.count(C::NAME, &done);
+    respond(done)
 }
 
 /// Waits before it answers, if that is asked for; nobody else waits for it.
@@ -188,15 +185,15 @@ async fn handle_why(
     body: Bytes,
 ) -> Response {
     let waiting = {
-        let (core, headers, body) = (Arc::clone(&core), headers.clone(), body.clone());
-        blocking(move || {
+        let (core, peer, headers, body) = (Arc::clone(&core), peer.clone(), headers.clone(), body.clone());
+        move || {
             let command: requests::Why = parse(&body)?;
             let mut locked = core.lock();
             let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
             Ok(why::Waiting::of(&command, &locked, &caller))
-        })
+        }
     };
-    match waiting.await {
+    match peer.guest.in_turn(waiting).await {
         Err(refused) => return respond::<()>(Err(refused)),
         Ok(Some(waiting)) => waiting.end().await,
         Ok(None) => {}
@@ -204,11 +201,22 @@ async fn handle_why(
     handle::<requests::Why>(State(core), ConnectInfo(peer), headers, body).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a command ended in the middle");
-        Err(Refused::failed("the daemon failed: its log says why"))
-    })
+impl Guest {
+    /// Works for him where it may wait, when it is his turn.
+    async fn in_turn<T: Send + 'static>(
+        &self, work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = self.turn().await?;
+        let worked = tokio::task::spawn_blocking(move || {
+            // The client may hang up meanwhile, which ends all but this.
+            let _turn = turn;
+            work()
+        });
+        worked.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a command ended in the middle");
+            Err(Refused::failed("the daemon failed: its log says why"))
+        })
+    }
 }
 
 fn parse<C: Command>(body: &[u8]) -> Result<C> {
@@ -223,7 +231,7 @@ fn asked_for(headers: &HeaderMap) -> Result<Option<&str>> {
         .map_err(|_| Refused::invalid("the name after --user cannot be read"))
 }
 
-fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
+pub(super) fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
     match done {
         Ok(answer) => Json(answer).into_response(),
         Err(Refused { status, line }) => (status, Json(Failure { error: line })).into_response(),
@@ -231,26 +239,17 @@ fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
 }
 
 /// The process at the other end.
-#[derive(Clone, Copy, Debug)]
-struct Peer {
-    uid: Option<u32>,
-    pid: Option<i32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credentials = stream.io().peer_cred().ok();
-        Self {
-            uid: credentials.map(|credentials| credentials.uid()),
-            pid: credentials.and_then(|credentials| credentials.pid()),
-        }
-    }
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) pid: Option<i32>,
+    pub(super) guest: Arc<Guest>,
 }
 
 /// The account of a peer, and whom it acts for.
 fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> {
     let uid = peer
-        .uid
+        .guest
+        .uid()
         .ok_or_else(|| Refused::denied("the kernel does not tell who asks"))?;
     if !core.config.allow_foreign_namespaces && !same_namespaces(peer.pid) {
         return Err(Refused::denied(
@@ -264,6 +263,7 @@ fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> 
     };
     let actor = users::by_uid(uid).ok().flatten().ok_or_else(unknown)?;
     let actor = core.ensure_account(&actor)?;
+    peer.guest.is_known();
     // Root alone confirms accounts, so that nobody else could let him in again.
     if actor.frozen && uid != 0 {
         return Err(Refused::denied(format!(

@@ -24,6 +24,7 @@ mod control;
 mod cut;
 mod data;
 mod displaced;
+mod door;
 mod edit;
 mod following;
 mod immediate;

@@ -43,7 +43,7 @@ fn follow(client: &Client, json: bool, mut after: u64) -> Result<(), CliError> {
             wait: true,
         });
         let answer = answer.map_err(|error| match error {
-            ClientError::Unreachable { .. } | ClientError::Garbled(_) => CliError::Other(
+            ClientError::Unreachable { .. } | ClientError::HungUp | ClientError::Garbled(_) => CliError::Other(
                 "the daemon has ended, and what it had noted is gone: run 'lendfs why --follow' again when it is back"
                     .into(),
             ),
