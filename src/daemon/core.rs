@@ -77,6 +77,8 @@ impl Core {
             config.kernel.passthrough == Use::Auto,
             config.kernel.names == Use::Auto,
         );
+        let (mut store, audited) = (store, registrar.audited.clone());
+        store.on_audit(move || audited.send_replace(()));
         let known = store.accounts()?.into_iter().map(|account| account.uid);
         let door = Door::new(config.limits.of_files(files), known);
         let mut core = Self {

@@ -16,13 +16,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::audit::Who;
 use super::core::{Caller, Core};
 use super::door::Guest;
 use super::error::{Refused, Result};
 use super::{serving, why};
 use crate::backing::users;
-use crate::control::{Command, Failure, USER_HEADER, requests};
+use crate::control::{Command, Failure, USER_HEADER, answers, requests};
 
 /// A command, as the daemon carries it out.
 pub(super) trait Run: Command {
@@ -142,11 +144,11 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::GroupDelete>(router);
     let router = route::<requests::GroupMember>(router);
     let router = route::<requests::GroupList>(router);
-    let router = route::<requests::Audit>(router);
     let router = route::<requests::Status>(router);
     let router = route::<requests::Doctor>(router);
     let router = route::<requests::Check>(router);
     let router = router.route(&format!("/v1/{}", requests::Why::NAME), post(handle_why));
+    let router = router.route(&format!("/v1/{}", requests::Audit::NAME), post(handle_audit));
     let door = core.lock().door.clone();
     serving::serve(listener, router.with_state(core), door).await;
 }
@@ -160,20 +162,7 @@ async fn handle<C: Run>(
     body: Bytes,
 ) -> Response {
     let guest = Arc::clone(&peer.guest);
-    let done = guest.in_turn(move || {
-        let command: C = parse(&body)?;
-        let mut locked = core.lock();
-        let _changing = locked.shared.changing_policy();
-        locked.catch_up();
-        let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
-        let remains = command.remains(&mut locked, &caller)?;
-        let mut answer = command.run(&mut locked, &caller)?;
-        drop(locked);
-        if let Some(remains) = remains {
-            remains(&core, &mut answer);
-        }
-        Ok(answer)
-    });
+    let done = guest.in_turn(move || carry_out::<C>(&core, &peer, &headers, parse(&body)?));
     let done = done.await;
     guest.count(C::NAME, &done);
     respond(done)
@@ -199,6 +188,69 @@ async fn handle_why(
         Ok(None) => {}
     }
     handle::<requests::Why>(State(core), ConnectInfo(peer), headers, body).await
+}
+
+/// Likewise.
+async fn handle_audit(
+    State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let done = read_audit(core, &peer, headers, &body).await;
+    peer.guest.count(requests::Audit::NAME, &done);
+    respond(done)
+}
+
+async fn read_audit(
+    core: Arc<Mutex<Core>>, peer: &Peer, headers: HeaderMap, body: &[u8],
+) -> Result<answers::Audit> {
+    let mut command: requests::Audit = parse(body)?;
+    let deadline = Instant::now() + why::LONGEST;
+    loop {
+        let look = {
+            let (core, peer, headers, command) =
+                (Arc::clone(&core), peer.clone(), headers.clone(), command.clone());
+            move || {
+                // Before the look, so that nothing comes in between.
+                let news = core.lock().registrar.audited.subscribe();
+                Ok((carry_out(&core, &peer, &headers, command)?, news))
+            }
+        };
+        let (audit, mut news) = peer.guest.in_turn(look).await?;
+        if !command.wait || command.after.is_none() || !audit.lines.is_empty() {
+            return Ok(audit);
+        }
+        command.after = Some(audit.last);
+        if timeout_at(deadline, news.changed()).await.is_err() {
+            return Ok(audit);
+        }
+        sleep(why::GATHER).await;
+    }
+}
+
+/// Carries a command out, wherever that waits.
+fn carry_out<C: Run>(core: &Mutex<Core>, peer: &Peer, headers: &HeaderMap, command: C) -> Result<C::Answer> {
+    let mut locked = core.lock();
+    let _changing = locked.shared.changing_policy();
+    locked.catch_up();
+    let refusals = Arc::clone(&locked.registrar.refusals);
+    let mut who = Who::Uid(peer.guest.uid().unwrap_or(u32::MAX));
+    let begin = || {
+        let caller = identify(&mut locked, peer, asked_for(headers)?)?;
+        who = Who::Account(caller.actor.id);
+        let remains = command.remains(&mut locked, &caller)?;
+        Ok((command.run(&mut locked, &caller)?, remains))
+    };
+    let begun = begin().inspect_err(|refused: &Refused| {
+        if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refused.status) {
+            refusals.command(who, C::NAME);
+        }
+    });
+    drop(locked);
+    let (mut answer, remains) = begun?;
+    if let Some(remains) = remains {
+        remains(core, &mut answer);
+    }
+    Ok(answer)
 }
 
 impl Guest {

@@ -14,6 +14,7 @@ mod common;
 
 mod admission;
 mod attributes;
+mod audit;
 mod behind;
 mod boundaries;
 mod caching;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::insight::time;
+use super::time;
 use crate::cli::{CliError, output};
 use crate::control::answers::{DecidedBy, Refusal};
 use crate::control::client::{Client, ClientError};
