@@ -259,6 +259,12 @@ pub struct Status {
     /// How many requests the kernel has made of all mounts since the start, by opcode. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<BTreeMap<String, u64>>,
+    /// How many of them a rule has refused, by what they were answered. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<BTreeMap<String, u64>>,
+    /// How often mounts were taken over from an earlier daemon. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeovers: Option<u64>,
     /// How many threads serve these, all mounts together. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,

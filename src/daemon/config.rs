@@ -221,4 +221,17 @@ mod tests {
             Config::parse(&format!("limits.{key} = 0")).unwrap_err();
         }
     }
+
+    #[test]
+    fn the_readme_tells_the_defaults_and_all_of_them() {
+        let readme = include_str!("../../README.md");
+        let (_, block) = readme.split_once("```toml\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        assert_eq!(Config::parse(block).unwrap(), Config::default());
+        let keys: Vec<_> = block
+            .lines()
+            .filter_map(|line| Some(line.split_once(" = ")?.0))
+            .collect();
+        assert_eq!(keys.len(), 10, "{keys:?}");
+    }
 }

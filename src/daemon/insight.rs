@@ -1,5 +1,6 @@
 //! status, doctor, check.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::core::{Caller, Core};
@@ -34,6 +35,8 @@ impl Run for requests::Status {
             lost,
             // How busy the others are is none of a user's business.
             requests: caller.is_root().then(|| core.shared.requests()),
+            refused: caller.is_root().then(|| refusals(core)),
+            takeovers: caller.is_root().then(|| core.shared.takeovers()),
             workers: caller.is_root().then(|| core.shared.workers()),
             latency_held: caller.is_root().then(|| core.shared.holds_latency()),
             nodes: caller.is_root().then(|| core.shared.nodes()),
@@ -192,6 +195,11 @@ impl Core {
         }
         Ok(())
     }
+}
+
+fn refusals(core: &Core) -> BTreeMap<String, u64> {
+    let refused = core.shared.refused().into_iter();
+    refused.map(|(errno, count)| (errno.to_owned(), count)).collect()
 }
 
 /// What keeps processors awake between requests.

@@ -12,6 +12,7 @@ mod error;
 mod folders;
 mod holders;
 mod insight;
+mod metrics;
 mod mounts;
 mod people;
 mod rate;
@@ -154,8 +155,11 @@ async fn serve(
     let stopping = Arc::clone(&core);
     let _ = tokio::task::spawn_blocking(move || {
         let mut core = stopping.lock();
-        core.keep_refusals(true);
-        if leaves { core.leave() } else { core.stop() }
+        if leaves {
+            core.leave()
+        } else {
+            core.stop()
+        }
         core.keep_refusals(true);
     })
     .await;

@@ -53,6 +53,11 @@ impl LiveMount {
         self.mount.filesystem()
     }
 
+    /// Whether its data may bypass the daemon.
+    pub(super) fn has_passthrough(&self) -> bool {
+        self.mount.has_passthrough()
+    }
+
     /// The number of its file system.
     pub(super) fn device(&self) -> Device {
         self.mount.device()

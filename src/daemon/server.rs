@@ -11,9 +11,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::connect_info::ConnectInfo;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -22,7 +23,7 @@ use super::audit::Who;
 use super::core::{Caller, Core};
 use super::door::Guest;
 use super::error::{Refused, Result};
-use super::{serving, why};
+use super::{metrics, serving, why};
 use crate::backing::users;
 use crate::control::{Command, Failure, USER_HEADER, answers, requests};
 
@@ -149,6 +150,7 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::Check>(router);
     let router = router.route(&format!("/v1/{}", requests::Why::NAME), post(handle_why));
     let router = router.route(&format!("/v1/{}", requests::Audit::NAME), post(handle_audit));
+    let router = router.route(metrics::PATH, get(handle_metrics));
     let door = core.lock().door.clone();
     serving::serve(listener, router.with_state(core), door).await;
 }
@@ -227,23 +229,38 @@ async fn read_audit(
     }
 }
 
+/// What a look at the metrics is called where commands have their words.
+const METRICS: &str = "metrics";
+
+/// The metrics, for root and whoever may read them.
+async fn handle_metrics(
+    State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
+) -> Response {
+    let guest = Arc::clone(&peer.guest);
+    let done = guest.in_turn(move || {
+        let mut locked = core.lock();
+        let gathered = begin(&mut locked, &peer, &headers, METRICS, |core, caller| {
+            core.gather(caller)
+        });
+        drop(locked);
+        gathered?.text()
+    });
+    let done = done.await;
+    guest.count(METRICS, &done);
+    match done {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(refused) => respond::<()>(Err(refused)),
+    }
+}
+
 /// Carries a command out, wherever that waits.
 fn carry_out<C: Run>(core: &Mutex<Core>, peer: &Peer, headers: &HeaderMap, command: C) -> Result<C::Answer> {
     let mut locked = core.lock();
     let _changing = locked.shared.changing_policy();
     locked.catch_up();
-    let refusals = Arc::clone(&locked.registrar.refusals);
-    let mut who = Who::Uid(peer.guest.uid().unwrap_or(u32::MAX));
-    let begin = || {
-        let caller = identify(&mut locked, peer, asked_for(headers)?)?;
-        who = Who::Account(caller.actor.id);
-        let remains = command.remains(&mut locked, &caller)?;
-        Ok((command.run(&mut locked, &caller)?, remains))
-    };
-    let begun = begin().inspect_err(|refused: &Refused| {
-        if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refused.status) {
-            refusals.command(who, C::NAME);
-        }
+    let begun = begin(&mut locked, peer, headers, C::NAME, |core, caller| {
+        let remains = command.remains(core, caller)?;
+        Ok((command.run(core, caller)?, remains))
     });
     drop(locked);
     let (mut answer, remains) = begun?;
@@ -251,6 +268,23 @@ fn carry_out<C: Run>(core: &Mutex<Core>, peer: &Peer, headers: &HeaderMap, comma
         remains(core, &mut answer);
     }
     Ok(answer)
+}
+
+/// Does something for who asks, if he may; that he may not is noted.
+fn begin<T>(
+    core: &mut Core, peer: &Peer, headers: &HeaderMap, command: &'static str,
+    work: impl FnOnce(&mut Core, &Caller) -> Result<T>,
+) -> Result<T> {
+    let caller = asked_for(headers).and_then(|user| identify(core, peer, user));
+    let (who, done) = match caller {
+        Ok(caller) => (Who::Account(caller.actor.id), work(core, &caller)),
+        Err(refused) => (Who::Uid(peer.guest.uid().unwrap_or(u32::MAX)), Err(refused)),
+    };
+    done.inspect_err(|refused| {
+        if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refused.status) {
+            core.registrar.refusals.command(who, command);
+        }
+    })
 }
 
 impl Guest {

@@ -223,6 +223,14 @@ impl Store {
         }
     }
 
+    /// How many changes and how many refusals are kept.
+    pub fn audit_lines(&self) -> [(AuditKind, u64); 2] {
+        [
+            (AuditKind::Change, self.kept.changes),
+            (AuditKind::Refusal, self.kept.refusals),
+        ]
+    }
+
     /// The number of the newest line that there ever was.
     ///
     /// # Errors

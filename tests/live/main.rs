@@ -32,6 +32,7 @@ mod immediate;
 mod kill;
 mod life;
 mod listing;
+mod metrics;
 mod ownership;
 mod readme;
 mod revoking;

@@ -99,7 +99,12 @@ fn what_is_open_and_locked_is_found_again() {
     let found = again(&journal);
     let file_found = &found.files[0];
     assert_eq!(
-        (file_found.fh, file_found.node, file_found.backing, file_found.cuts),
+        (
+            file_found.fh,
+            file_found.node,
+            file_found.backing,
+            file_found.cuts
+        ),
         (Fh(7), node.index(), 4, 2)
     );
     assert_eq!(
@@ -196,7 +201,8 @@ fn any_word() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
         small.clone(),
-        (small.clone(), small.clone(), small).prop_map(|(kind, middle, link)| kind | middle << 8 | link << 32),
+        (small.clone(), small.clone(), small)
+            .prop_map(|(kind, middle, link)| kind | middle << 8 | link << 32),
     ]
 }
 
