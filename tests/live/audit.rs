@@ -173,6 +173,21 @@ fn what_was_moved_to_where_it_is_hidden_is_told_no_more() {
     assert_eq!(paths(OLGA), ["loose/gone"]);
 }
 
+/// What he was refused he is told, but where it was only if that can still be judged.
+#[test]
+fn one_s_own_refusals_keep_a_name_to_themselves_that_was_moved_and_hidden() {
+    let Some(world) = hidden() else { return };
+    let at = world.mount(CARA).join("tests");
+    assert_eq!(unlink(CARA, &at.join("loose/gone")), "EACCES");
+    let paths = || told(&world, CARA, "--kind refusal", &["path", "why"]);
+    within(PATIENCE, paths, vec!["loose/gone missing write".to_owned()]);
+    let olga = world.mount(OLGA).join("tests");
+    OLGA.run(|| std::fs::rename(olga.join("loose"), olga.join("away")))
+        .unwrap();
+    world.permit("tests/away", CARA.name, "invisible");
+    assert_eq!(paths(), ["null missing write"]);
+}
+
 #[test]
 fn one_s_own_lines_go_with_what_one_sees() {
     let Some(world) = hidden() else { return };
@@ -181,7 +196,7 @@ fn one_s_own_lines_go_with_what_one_sees() {
     let paths = || told(&world, DAN, "--action permit", &["path"]);
     assert_eq!(paths(), ["open", "hush"]);
     world.permit("tests/hush", DAN.name, "invisible");
-    assert_eq!(paths(), ["open"]);
+    assert_eq!(paths(), ["open", "null"]);
     world.ok(OLGA, "unpermit tests/hush --for lft-dan");
     assert_eq!(paths(), ["open", "hush"]);
     world.ok(OLGA, "unshare tests --with lft-dan");

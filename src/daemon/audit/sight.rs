@@ -1,12 +1,14 @@
 //! Which lines of the audit somebody may see, and what of them.
 //!
-//! Of what was done at a place he is told if he sees that place, and of what others did, if he administers it. A line
-//! tells its place by the name that this had then: where it cannot be judged by that who may see it now, it is left out.
+//! Of what others did at a place he is told if he administers it; of what he did himself always, but of the place only if
+//! he sees it. A line tells its place by the name that this had then: where it cannot be judged by that who may see it
+//! now, nobody is told of it who does not see everything.
 
 use serde_json::Value;
 
 use crate::daemon::core::{Caller, Core};
 use crate::daemon::error::Result;
+use crate::daemon::resolve::Found;
 use crate::policy::authority::Actor;
 use crate::policy::{FolderId, FolderPolicy, PlacePath, Right, Snapshot, Subject, SubjectTree};
 use crate::store::AuditLine;
@@ -57,7 +59,7 @@ impl<'a> Reader<'a> {
         if self.all {
             return;
         }
-        let mut folders = Folders::new(&self.core.snapshot, self.caller);
+        let mut folders = Folders::new(self.core, self.caller);
         lines.retain_mut(|line| {
             let own =
                 line.id > self.before && [&line.actor, &line.account].contains(&&self.caller.account.login);
@@ -67,17 +69,24 @@ impl<'a> Reader<'a> {
             let Some(folder) = line.folder.map(FolderId) else {
                 return own;
             };
-            let seen = match paths(line) {
+            let shown = match paths(line) {
                 Some(paths) => paths.iter().all(|path| folders.shows(folder, path, own)),
                 None => folders.shows_all(folder),
             };
-            if !own && let Value::Object(details) = &mut line.details {
-                for key in PRIVATE {
-                    details.remove(key);
-                }
+            if own && !shown {
+                withhold(line, &PATHS);
             }
-            seen
+            if !own {
+                withhold(line, &PRIVATE);
+            }
+            own || shown
         });
+    }
+}
+
+fn withhold(line: &mut AuditLine, keys: &[&str]) {
+    if let Value::Object(details) = &mut line.details {
+        details.retain(|key, _| !keys.contains(&&**key));
     }
 }
 
@@ -105,7 +114,7 @@ fn paths(line: &AuditLine) -> Option<Vec<PlacePath>> {
 
 /// The folders of the lines, as one account stands in them.
 struct Folders<'a> {
-    snapshot: &'a Snapshot,
+    core: &'a Core,
     caller: &'a Caller,
     known: Vec<(FolderId, Option<Standing<'a>>)>,
 }
@@ -117,9 +126,9 @@ struct Standing<'a> {
 }
 
 impl<'a> Folders<'a> {
-    fn new(snapshot: &'a Snapshot, caller: &'a Caller) -> Self {
+    fn new(core: &'a Core, caller: &'a Caller) -> Self {
         Self {
-            snapshot,
+            core,
             caller,
             known: Vec::new(),
         }
@@ -127,6 +136,7 @@ impl<'a> Folders<'a> {
 
     /// Whether a place is shown; `own` is what the account did itself there.
     fn shows(&mut self, folder: FolderId, path: &PlacePath, own: bool) -> bool {
+        let core = self.core;
         let Some(standing) = self.standing(folder) else {
             // The folder itself he knew, and what was in it is gone.
             return own && path.is_root();
@@ -136,12 +146,16 @@ impl<'a> Folders<'a> {
             actor,
             sees_all,
         } = standing;
-        if own {
-            return path.is_root() || actor.sees(path);
+        if own && path.is_root() {
+            return true;
         }
         // Where no line stands, something else may have been then, which is hidden now where it went.
         let found = path.is_root() || *sees_all || policy.places.find(path).is_some();
-        found && actor.inspects(path).is_ok()
+        if !found || actor.inspects(path).is_ok() {
+            return found;
+        }
+        // A way leads only to what is there.
+        own && actor.sees(path) && (*sees_all || is_there(core, folder, path))
     }
 
     /// Whether everything in a folder is shown.
@@ -154,11 +168,12 @@ impl<'a> Folders<'a> {
     fn standing(&mut self, folder: FolderId) -> Option<&Standing<'a>> {
         let known = self.known.iter().position(|(known, _)| *known == folder);
         let index = known.unwrap_or_else(|| {
-            let standing = self.snapshot.folders.get(&folder).and_then(|policy| {
+            let snapshot = &self.core.snapshot;
+            let standing = snapshot.folders.get(&folder).and_then(|policy| {
                 Some(Standing {
                     policy,
-                    actor: Actor::new(self.snapshot, policy, self.caller.account.id).ok()?,
-                    sees_all: sees_all(self.snapshot, policy, self.caller),
+                    actor: Actor::new(snapshot, policy, self.caller.account.id).ok()?,
+                    sees_all: sees_all(snapshot, policy, self.caller),
                 })
             });
             self.known.push((folder, standing));
@@ -166,6 +181,18 @@ impl<'a> Folders<'a> {
         });
         self.known[index].1.as_ref()
     }
+}
+
+fn is_there(core: &Core, folder: FolderId, path: &PlacePath) -> bool {
+    let Ok(Some(folder)) = core.store.folder(folder) else {
+        return false;
+    };
+    let found = Found {
+        folder,
+        path: path.clone(),
+        typed: String::new(),
+    };
+    core.target(&found).is_ok_and(|target| target.is_some())
 }
 
 fn sees_all(snapshot: &Snapshot, policy: &FolderPolicy, caller: &Caller) -> bool {
