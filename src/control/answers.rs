@@ -209,19 +209,32 @@ pub struct Group {
     pub members: Vec<String>,
 }
 
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Audit {
+    /// To ask for what comes after.
+    pub last: i64,
+    /// The lines, the newest last.
+    pub lines: Vec<AuditLine>,
+}
+
 /// A line of the audit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AuditLine {
     /// Milliseconds since 1970, UTC.
     pub at: i64,
-    /// Who did it.
+    /// `change` or `refusal`.
+    pub kind: String,
+    /// Who did it, or was refused.
     pub actor: String,
     /// In whose name.
     pub account: String,
-    /// The command's word.
+    /// The command's word, or `refused`.
     pub action: String,
     /// The folder's number.
     pub folder: Option<i64>,
+    /// What the folder is called now, as `OWNER:NAME`, if it is there and the caller has it.
+    pub name: Option<String>,
     /// The particulars.
     pub details: serde_json::Value,
 }
@@ -246,6 +259,12 @@ pub struct Status {
     /// How many requests the kernel has made of all mounts since the start, by opcode. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<BTreeMap<String, u64>>,
+    /// How many of them a rule has refused, by what they were answered. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<BTreeMap<String, u64>>,
+    /// How often mounts were taken over from an earlier daemon. Told to root alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeovers: Option<u64>,
     /// How many threads serve these, all mounts together. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,

@@ -268,13 +268,27 @@ request! {
 }
 request! {
     /// What happened.
-    Audit = "audit" -> Vec<answer::AuditLine> {
-        /// In one folder.
+    Audit = "audit" -> answer::Audit {
+        /// In one folder, or at and below a place in it.
         folder: Option<PlaceRef>,
         /// By or for one account.
         account: Option<String>,
-        /// At most so many lines.
+        /// By one account.
+        actor: Option<String>,
+        /// `change` or `refusal`.
+        kind: Option<String>,
+        /// With one word: a command's, or `refused`.
+        action: Option<String>,
+        /// Not before this, in milliseconds since 1970.
+        since: Option<i64>,
+        /// Before this.
+        until: Option<i64>,
+        /// At most so many lines, the newest; after a number, the oldest.
         limit: u32,
+        /// Only what came after this, as an earlier answer told it.
+        after: Option<i64>,
+        /// Where there is nothing yet, the answer comes when there is, or empty after a while.
+        wait: bool,
     }
 }
 request! {

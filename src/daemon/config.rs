@@ -23,6 +23,75 @@ pub struct Config {
     pub latency: Latency,
     /// What the kernel is asked to do by itself.
     pub kernel: Kernel,
+    /// Login names that may read the metrics, besides root.
+    pub metrics_readers: Vec<String>,
+    /// How much of the daemon one user may take.
+    pub limits: Limits,
+    /// How much of what happened is kept.
+    pub audit: Audit,
+}
+
+/// The section `[limits]`. Root is held to [`Limits::connections`] and [`Limits::seconds`] alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Limits {
+    /// How many connections to the control socket there may be in all.
+    pub connections: usize,
+    /// How many of them one user may have.
+    pub connections_of_one: usize,
+    /// How many commands one user may give in a second, in the long run.
+    pub commands_per_second: u32,
+    /// How many he may give at once after a pause.
+    pub commands_at_once: u32,
+    /// How many seconds a client may take to send the head of a request, likewise its body, and to think in between.
+    pub seconds: u32,
+    /// How many mounts one account may have.
+    pub mounts_of_one: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            connections_of_one: 32,
+            commands_per_second: 100,
+            commands_at_once: 500,
+            seconds: 10,
+            mounts_of_one: 64,
+        }
+    }
+}
+
+impl Limits {
+    /// The same, with no more connections than fit beside all else of so many open files.
+    pub fn of_files(self, files: usize) -> Self {
+        Self {
+            connections: self.connections.min((files / 4).max(1)),
+            ..self
+        }
+    }
+}
+
+/// The section `[audit]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Audit {
+    /// How many changes are kept.
+    pub changes: u32,
+    /// How many refusals are kept.
+    pub refusals: u32,
+    /// For how many days both are kept; 0 is for ever.
+    pub days: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            changes: 100_000,
+            refusals: 20_000,
+            days: 400,
+        }
+    }
 }
 
 /// The section `[kernel]`: to do without what a kernel gets wrong. Nothing else depends on it than speed.
@@ -76,14 +145,28 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| {
+        let config: Self = toml::from_str(text).map_err(|error| {
             error
                 .to_string()
                 .lines()
                 .map(str::trim)
                 .collect::<Vec<_>>()
                 .join(" ")
-        })
+        })?;
+        let Limits {
+            connections,
+            connections_of_one,
+            commands_per_second,
+            commands_at_once,
+            seconds,
+            mounts_of_one: _,
+        } = config.limits;
+        let nothing = [connections, connections_of_one].contains(&0)
+            || [commands_per_second, commands_at_once, seconds].contains(&0);
+        if nothing {
+            return Err("in [limits] only mounts-of-one may be 0: with another nobody could command".into());
+        }
+        Ok(config)
     }
 }
 
@@ -111,6 +194,10 @@ mod tests {
         assert_eq!(config.may_kill, ["bob"]);
         assert!(config.allow_foreign_namespaces);
         assert_eq!(config.latency.hold, Hold::Auto);
+        assert_eq!(
+            (config.limits, config.audit),
+            (Limits::default(), Audit::default())
+        );
         let config = Config::parse("[latency]\nhold = 'off'").unwrap();
         assert_eq!(config.latency.hold, Hold::Off);
         let config = Config::parse("kernel.names = 'off'").unwrap();
@@ -118,5 +205,33 @@ mod tests {
             (config.kernel.passthrough, config.kernel.names),
             (Use::Auto, Use::Off)
         );
+    }
+
+    #[test]
+    fn limits_that_let_nobody_in_are_refused() {
+        let config = Config::parse("limits.mounts-of-one = 0\naudit.days = 0").unwrap();
+        assert_eq!((config.limits.mounts_of_one, config.audit.days), (0, 0));
+        for key in [
+            "connections",
+            "connections-of-one",
+            "commands-per-second",
+            "commands-at-once",
+            "seconds",
+        ] {
+            Config::parse(&format!("limits.{key} = 0")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_readme_tells_the_defaults_and_all_of_them() {
+        let readme = include_str!("../../README.md");
+        let (_, block) = readme.split_once("```toml\n").unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        assert_eq!(Config::parse(block).unwrap(), Config::default());
+        let keys: Vec<_> = block
+            .lines()
+            .filter_map(|line| Some(line.split_once(" = ")?.0))
+            .collect();
+        assert_eq!(keys.len(), 10, "{keys:?}");
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::{Config, Hold, Use};
+use super::door::Door;
 use super::error::Result;
 use super::mounts::LiveMount;
 use super::steward::Registrar;
@@ -54,6 +55,7 @@ pub(super) struct Core {
     pub(super) backings: HashMap<FolderId, Arc<Backing>>,
     pub(super) state: PathBuf,
     pub(super) started: Instant,
+    pub(super) door: Arc<Door>,
 }
 
 impl Core {
@@ -75,6 +77,10 @@ impl Core {
             config.kernel.passthrough == Use::Auto,
             config.kernel.names == Use::Auto,
         );
+        let (mut store, audited) = (store, registrar.audited.clone());
+        store.on_audit(move || audited.send_replace(()));
+        let known = store.accounts()?.into_iter().map(|account| account.uid);
+        let door = Door::new(config.limits.of_files(files), known);
         let mut core = Self {
             store,
             config,
@@ -86,6 +92,7 @@ impl Core {
             backings: HashMap::new(),
             state,
             started: Instant::now(),
+            door,
         };
         core.drop_stale_mounts(&former)?;
         core.refresh_people()?;

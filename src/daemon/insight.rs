@@ -1,5 +1,6 @@
-//! audit, status, doctor, check.
+//! status, doctor, check.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
 use super::core::{Caller, Core};
@@ -9,59 +10,7 @@ use super::server::Run;
 use crate::backing;
 use crate::control::wire::quoted;
 use crate::control::{answers as answer, requests};
-use crate::policy::{FolderId, PlacePath, Right, Subject, SubjectTree};
-use crate::store::{AuditFilter, AuditLine};
 use crate::vfs::latency;
-
-impl Run for requests::Audit {
-    fn run(self, core: &mut Core, caller: &Caller) -> Result<Vec<answer::AuditLine>> {
-        let folder = match &self.folder {
-            Some(folder) => {
-                let found = core.find_place(caller, folder)?;
-                let policy = core.policy(&found.folder)?;
-                core.actor(caller, &policy)?
-                    .inspects(&PlacePath::root())
-                    .map_err(|denied| Refused::because(denied, || found.missing()))?;
-                Some(found.folder.id)
-            }
-            None => None,
-        };
-        // Without a folder of his, one reads of oneself; root of everyone.
-        let account = match self.account {
-            Some(account) if caller.is_root() || folder.is_some() || account == caller.account.login => {
-                Some(account)
-            }
-            Some(_) => return Err(Refused::denied("without --folder one reads of oneself alone")),
-            None if folder.is_some() || caller.is_root() && caller.account.uid == 0 => None,
-            None => Some(caller.account.login.clone()),
-        };
-        let limit = self.limit as usize;
-        let mut lines = core.store.audit(&AuditFilter {
-            folder,
-            account,
-            limit: self.limit.max(LOOKED_THROUGH),
-        })?;
-        if let Some(folder) = folder {
-            core.leave_out_unseen(caller, folder, &mut lines)?;
-        }
-        let older = lines.len().saturating_sub(limit);
-        Ok(lines
-            .into_iter()
-            .skip(older)
-            .map(|line| answer::AuditLine {
-                at: line.at,
-                actor: line.actor,
-                account: line.account,
-                action: line.action,
-                folder: line.folder,
-                details: line.details,
-            })
-            .collect())
-    }
-}
-
-/// Of so many lines those are shown that the caller may see.
-const LOOKED_THROUGH: u32 = 10_000;
 
 impl Run for requests::Status {
     fn run(self, core: &mut Core, caller: &Caller) -> Result<answer::Status> {
@@ -86,6 +35,8 @@ impl Run for requests::Status {
             lost,
             // How busy the others are is none of a user's business.
             requests: caller.is_root().then(|| core.shared.requests()),
+            refused: caller.is_root().then(|| refusals(core)),
+            takeovers: caller.is_root().then(|| core.shared.takeovers()),
             workers: caller.is_root().then(|| core.shared.workers()),
             latency_held: caller.is_root().then(|| core.shared.holds_latency()),
             nodes: caller.is_root().then(|| core.shared.nodes()),
@@ -198,31 +149,6 @@ impl Run for requests::Check {
 }
 
 impl Core {
-    /// Leaves out of a folder's audit what names places that the caller does not see. What was done at a place that
-    /// moved since, or bears no line any more, cannot be judged and is left out too.
-    fn leave_out_unseen(&self, caller: &Caller, folder: FolderId, lines: &mut Vec<AuditLine>) -> Result<()> {
-        let Some(policy) = self.snapshot.folders.get(&folder) else {
-            return Ok(());
-        };
-        let actor = self.actor(caller, policy)?;
-        let sees_all = Subject::of(&self.snapshot, caller.account.id, None, true).is_some_and(|subject| {
-            let tree = SubjectTree::compile(policy, &subject);
-            tree.all_below(tree.root(), Right::See)
-        });
-        if sees_all {
-            return Ok(());
-        }
-        lines.retain(|line| {
-            let Some(path) = line.details.get("path").and_then(|path| path.as_str()) else {
-                return true;
-            };
-            PlacePath::parse(path.as_bytes()).is_ok_and(|path| {
-                path.is_root() || policy.places.find(&path).is_some() && actor.inspects(&path).is_ok()
-            })
-        });
-        Ok(())
-    }
-
     /// Tells of each file system that folders lie on whether changes behind the daemon's back are noticed there.
     fn find_unwatched(&self, findings: &mut Vec<answer::Finding>) -> Result<()> {
         for report in self.shared.watch_reports() {
@@ -269,6 +195,11 @@ impl Core {
         }
         Ok(())
     }
+}
+
+fn refusals(core: &Core) -> BTreeMap<String, u64> {
+    let refused = core.shared.refused().into_iter();
+    refused.map(|(errno, count)| (errno.to_owned(), count)).collect()
 }
 
 /// What keeps processors awake between requests.

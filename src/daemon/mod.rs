@@ -4,19 +4,24 @@
 //! the other; requests of the file system never wait for it, but the owner's `mv` in a top directory.
 
 mod around;
+mod audit;
 pub mod config;
 mod core;
+mod door;
 mod error;
 mod folders;
 mod holders;
 mod insight;
 mod mounter;
+mod metrics;
 mod mounts;
 mod people;
+mod rate;
 mod resolve;
 mod rules;
 mod server;
 mod service;
+mod serving;
 mod set;
 mod shares;
 mod steward;
@@ -139,6 +144,10 @@ async fn serve(
         core.refresh_groups()
     }));
     let mounts = tokio::spawn(repeat(MOUNTS_EVERY, Arc::clone(&core), |core| core.look_after()));
+    let refusals = tokio::spawn(keep_refusals(registrar, Arc::clone(&core)));
+    let trim = tokio::spawn(repeat(audit::TRIM_EVERY, Arc::clone(&core), |core| {
+        core.trim_audit()
+    }));
     let watchdog = tokio::spawn(watchdog::serve(Arc::clone(&core), shared));
     service::ready(&options.socket)?;
     // Who has what it takes to take the mounts over is about to start the next daemon.
@@ -148,16 +157,35 @@ async fn serve(
     };
     tracing::info!(mounts_stay = leaves, "stopping");
     service::stopping();
-    for task in [server, groups, mounts, watchdog] {
+    for task in [server, groups, mounts, refusals, trim, watchdog] {
         task.abort();
     }
     let stopping = Arc::clone(&core);
     let _ = tokio::task::spawn_blocking(move || {
         let mut core = stopping.lock();
-        if leaves { core.leave() } else { core.stop() }
+        if leaves {
+            core.leave()
+        } else {
+            core.stop()
+        }
+        core.keep_refusals(true);
     })
     .await;
     Ok(())
+}
+
+/// Keeps in the audit what is refused, a while after it was.
+async fn keep_refusals(registrar: Registrar, core: Arc<Mutex<Core>>) {
+    loop {
+        registrar.refusals.filled().await;
+        let mut left = true;
+        while left {
+            tokio::time::sleep(audit::GATHER).await;
+            let core = Arc::clone(&core);
+            let kept = tokio::task::spawn_blocking(move || core.lock().keep_refusals(false));
+            left = kept.await.unwrap_or(false);
+        }
+    }
 }
 
 async fn repeat(every: Duration, core: Arc<Mutex<Core>>, work: fn(&mut Core)) {

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
+
 use super::core::{Caller, Core};
 use super::error::{Refused, Result};
 use super::folders::said;
@@ -51,6 +53,11 @@ impl LiveMount {
         self.mount.filesystem()
     }
 
+    /// Whether its data may bypass the daemon.
+    pub(super) fn has_passthrough(&self) -> bool {
+        self.mount.has_passthrough()
+    }
+
     /// The number of its file system.
     pub(super) fn device(&self) -> Device {
         self.mount.device()
@@ -88,6 +95,7 @@ impl Run for requests::Mount {
                 subject.login
             )));
         }
+        core.may_mount_more(caller)?;
         let at = core.mount_point(caller, &self.at.0)?;
         // His top directory has to be known before the first look at it.
         let tops = core.store.load_tops(&core.snapshot, subject.id)?;
@@ -168,6 +176,33 @@ impl Run for requests::Mounts {
 }
 
 impl Core {
+    /// Each mount costs threads and descriptors: root alone, for whomever, makes any number.
+    fn may_mount_more(&mut self, caller: &Caller) -> Result<()> {
+        let limit = self.config.limits.mounts_of_one;
+        if caller.is_root() {
+            return Ok(());
+        }
+        self.forget_gone_mounts();
+        let subject = caller.account.id;
+        if self
+            .mounts
+            .iter()
+            .filter(|mount| mount.subject == subject)
+            .count()
+            < limit
+        {
+            return Ok(());
+        }
+        Err(Refused {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            line: format!(
+                "{} has {limit} mounts, the most that one account may have: unmount some ('lendfs mounts' lists them), or \
+                 let the administrator raise limits.mounts-of-one",
+                caller.account.login
+            ),
+        })
+    }
+
     /// Opens and checks a mount point: the checks are on what was opened, and the mount goes onto that.
     fn mount_point(&self, caller: &Caller, path: &[u8]) -> Result<std::os::fd::OwnedFd> {
         let shown = quoted(path);

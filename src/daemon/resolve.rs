@@ -240,7 +240,7 @@ impl Core {
     }
 
     /// Tells whether a folder is the caller's, shared with him, or offered to him.
-    fn knows(&self, caller: &Caller, folder: &FolderRow) -> Result<bool> {
+    pub(super) fn knows(&self, caller: &Caller, folder: &FolderRow) -> Result<bool> {
         let account = caller.account.id;
         let policy = self.policy(folder)?;
         if !top_places(&self.snapshot, account, &policy).is_empty() {

@@ -9,20 +9,23 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::serve::IncomingStream;
+use axum::routing::{get, post};
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::audit::Who;
 use super::core::{Caller, Core};
+use super::door::Guest;
 use super::error::{Refused, Result};
-use super::why;
+use super::{metrics, serving, why};
 use crate::backing::users;
-use crate::control::{Command, Failure, USER_HEADER, requests};
+use crate::control::{Command, Failure, USER_HEADER, answers, requests};
 
 /// A command, as the daemon carries it out.
 pub(super) trait Run: Command {
@@ -38,9 +41,6 @@ pub(super) trait Run: Command {
 
 /// The rest of a command, which adds to its answer.
 pub(super) type Remains<A> = Box<dyn FnOnce(&Mutex<Core>, &mut A) + Send>;
-
-/// The largest request, in bytes.
-const MAX_REQUEST: usize = 256 * 1024;
 
 /// The listening socket; its file is removed when it is dropped, if it was made here.
 pub(super) struct Listening {
@@ -145,16 +145,14 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::GroupDelete>(router);
     let router = route::<requests::GroupMember>(router);
     let router = route::<requests::GroupList>(router);
-    let router = route::<requests::Audit>(router);
     let router = route::<requests::Status>(router);
     let router = route::<requests::Doctor>(router);
     let router = route::<requests::Check>(router);
     let router = router.route(&format!("/v1/{}", requests::Why::NAME), post(handle_why));
-    let router = router.layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(core);
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    if let Err(error) = axum::serve(listener, service).await {
-        tracing::error!(%error, "the control socket ended");
-    }
+    let router = router.route(&format!("/v1/{}", requests::Audit::NAME), post(handle_audit));
+    let router = router.route(metrics::PATH, get(handle_metrics));
+    let door = core.lock().door.clone();
+    serving::serve(listener, router.with_state(core), door).await;
 }
 
 fn route<C: Run>(router: Router<Arc<Mutex<Core>>>) -> Router<Arc<Mutex<Core>>> {
@@ -165,21 +163,11 @@ async fn handle<C: Run>(
     State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let done = blocking(move || {
-        let command: C = parse(&body)?;
-        let mut locked = core.lock();
-        let _changing = locked.shared.changing_policy();
-        locked.catch_up();
-        let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
-        let remains = command.remains(&mut locked, &caller)?;
-        let mut answer = command.run(&mut locked, &caller)?;
-        drop(locked);
-        if let Some(remains) = remains {
-            remains(&core, &mut answer);
-        }
-        Ok(answer)
-    });
-    respond(done.await)
+    let guest = Arc::clone(&peer.guest);
+    let done = guest.in_turn(move || carry_out::<C>(&core, &peer, &headers, parse(&body)?));
+    let done = done.await;
+    guest.count(C::NAME, &done);
+    respond(done)
 }
 
 /// Waits before it answers, if that is asked for; nobody else waits for it.
@@ -188,15 +176,15 @@ async fn handle_why(
     body: Bytes,
 ) -> Response {
     let waiting = {
-        let (core, headers, body) = (Arc::clone(&core), headers.clone(), body.clone());
-        blocking(move || {
+        let (core, peer, headers, body) = (Arc::clone(&core), peer.clone(), headers.clone(), body.clone());
+        move || {
             let command: requests::Why = parse(&body)?;
             let mut locked = core.lock();
             let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
             Ok(why::Waiting::of(&command, &locked, &caller))
-        })
+        }
     };
-    match waiting.await {
+    match peer.guest.in_turn(waiting).await {
         Err(refused) => return respond::<()>(Err(refused)),
         Ok(Some(waiting)) => waiting.end().await,
         Ok(None) => {}
@@ -204,11 +192,117 @@ async fn handle_why(
     handle::<requests::Why>(State(core), ConnectInfo(peer), headers, body).await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a command ended in the middle");
-        Err(Refused::failed("the daemon failed: its log says why"))
+/// Likewise.
+async fn handle_audit(
+    State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let done = read_audit(core, &peer, headers, &body).await;
+    peer.guest.count(requests::Audit::NAME, &done);
+    respond(done)
+}
+
+async fn read_audit(
+    core: Arc<Mutex<Core>>, peer: &Peer, headers: HeaderMap, body: &[u8],
+) -> Result<answers::Audit> {
+    let mut command: requests::Audit = parse(body)?;
+    let deadline = Instant::now() + why::LONGEST;
+    loop {
+        let look = {
+            let (core, peer, headers, command) =
+                (Arc::clone(&core), peer.clone(), headers.clone(), command.clone());
+            move || {
+                // Before the look, so that nothing comes in between.
+                let news = core.lock().registrar.audited.subscribe();
+                Ok((carry_out(&core, &peer, &headers, command)?, news))
+            }
+        };
+        let (audit, mut news) = peer.guest.in_turn(look).await?;
+        if !command.wait || command.after.is_none() || !audit.lines.is_empty() {
+            return Ok(audit);
+        }
+        command.after = Some(audit.last);
+        if timeout_at(deadline, news.changed()).await.is_err() {
+            return Ok(audit);
+        }
+        sleep(why::GATHER).await;
+    }
+}
+
+/// What a look at the metrics is called where commands have their words.
+const METRICS: &str = "metrics";
+
+/// The metrics, for root and whoever may read them.
+async fn handle_metrics(
+    State(core): State<Arc<Mutex<Core>>>, ConnectInfo(peer): ConnectInfo<Peer>, headers: HeaderMap,
+) -> Response {
+    let guest = Arc::clone(&peer.guest);
+    let done = guest.in_turn(move || {
+        let mut locked = core.lock();
+        let gathered = begin(&mut locked, &peer, &headers, METRICS, |core, caller| {
+            core.gather(caller)
+        });
+        drop(locked);
+        gathered?.text()
+    });
+    let done = done.await;
+    guest.count(METRICS, &done);
+    match done {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(refused) => respond::<()>(Err(refused)),
+    }
+}
+
+/// Carries a command out, wherever that waits.
+fn carry_out<C: Run>(core: &Mutex<Core>, peer: &Peer, headers: &HeaderMap, command: C) -> Result<C::Answer> {
+    let mut locked = core.lock();
+    let _changing = locked.shared.changing_policy();
+    locked.catch_up();
+    let begun = begin(&mut locked, peer, headers, C::NAME, |core, caller| {
+        let remains = command.remains(core, caller)?;
+        Ok((command.run(core, caller)?, remains))
+    });
+    drop(locked);
+    let (mut answer, remains) = begun?;
+    if let Some(remains) = remains {
+        remains(core, &mut answer);
+    }
+    Ok(answer)
+}
+
+/// Does something for who asks, if he may; that he may not is noted.
+fn begin<T>(
+    core: &mut Core, peer: &Peer, headers: &HeaderMap, command: &'static str,
+    work: impl FnOnce(&mut Core, &Caller) -> Result<T>,
+) -> Result<T> {
+    let caller = asked_for(headers).and_then(|user| identify(core, peer, user));
+    let (who, done) = match caller {
+        Ok(caller) => (Who::Account(caller.actor.id), work(core, &caller)),
+        Err(refused) => (Who::Uid(peer.guest.uid().unwrap_or(u32::MAX)), Err(refused)),
+    };
+    done.inspect_err(|refused| {
+        if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&refused.status) {
+            core.registrar.refusals.command(who, command);
+        }
     })
+}
+
+impl Guest {
+    /// Works for him where it may wait, when it is his turn.
+    async fn in_turn<T: Send + 'static>(
+        &self, work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = self.turn().await?;
+        let worked = tokio::task::spawn_blocking(move || {
+            // The client may hang up meanwhile, which ends all but this.
+            let _turn = turn;
+            work()
+        });
+        worked.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a command ended in the middle");
+            Err(Refused::failed("the daemon failed: its log says why"))
+        })
+    }
 }
 
 fn parse<C: Command>(body: &[u8]) -> Result<C> {
@@ -223,7 +317,7 @@ fn asked_for(headers: &HeaderMap) -> Result<Option<&str>> {
         .map_err(|_| Refused::invalid("the name after --user cannot be read"))
 }
 
-fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
+pub(super) fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
     match done {
         Ok(answer) => Json(answer).into_response(),
         Err(Refused { status, line }) => (status, Json(Failure { error: line })).into_response(),
@@ -231,26 +325,17 @@ fn respond<A: serde::Serialize>(done: Result<A>) -> Response {
 }
 
 /// The process at the other end.
-#[derive(Clone, Copy, Debug)]
-struct Peer {
-    uid: Option<u32>,
-    pid: Option<i32>,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credentials = stream.io().peer_cred().ok();
-        Self {
-            uid: credentials.map(|credentials| credentials.uid()),
-            pid: credentials.and_then(|credentials| credentials.pid()),
-        }
-    }
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) pid: Option<i32>,
+    pub(super) guest: Arc<Guest>,
 }
 
 /// The account of a peer, and whom it acts for.
 fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> {
     let uid = peer
-        .uid
+        .guest
+        .uid()
         .ok_or_else(|| Refused::denied("the kernel does not tell who asks"))?;
     if !core.config.allow_foreign_namespaces && !same_namespaces(peer.pid) {
         return Err(Refused::denied(
@@ -264,6 +349,7 @@ fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> 
     };
     let actor = users::by_uid(uid).ok().flatten().ok_or_else(unknown)?;
     let actor = core.ensure_account(&actor)?;
+    peer.guest.is_known();
     // Root alone confirms accounts, so that nobody else could let him in again.
     if actor.frozen && uid != 0 {
         return Err(Refused::denied(format!(

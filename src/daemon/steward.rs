@@ -4,12 +4,14 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::audit::Refusals;
 use super::core::Core;
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
 use crate::store::By;
 use crate::vfs::Steward;
+use crate::vfs::refusals::Refused;
 
 /// Keeps what the file system reports. It is made before the [`Core`] that it works for, and told of it by
 /// [`Registrar::serve`].
@@ -19,6 +21,10 @@ pub(super) struct Registrar {
     reports: Arc<Reports>,
     /// Wakes those who wait for refusals.
     pub(super) refused: Arc<Notify>,
+    /// What was refused and is not in the audit yet.
+    pub(super) refusals: Arc<Refusals>,
+    /// Wakes those who wait for lines of the audit.
+    pub(super) audited: watch::Sender<()>,
 }
 
 /// What was reported and is not in the store yet.
@@ -144,7 +150,8 @@ impl Steward for Registrar {
         self.report(Report::Lost);
     }
 
-    fn refused(&self, _account: AccountId) {
+    fn refused(&self, account: AccountId, refused: &Refused) {
+        self.refusals.call(account, refused);
         self.refused.notify_waiters();
     }
 }

@@ -38,6 +38,11 @@ impl Run for requests::Why {
     }
 }
 
+/// The longest wait for news, well below the client's patience.
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
+/// What comes together is told together.
+pub(super) const GATHER: Duration = Duration::from_millis(50);
+
 /// One who waits for something to be refused.
 pub(super) struct Waiting {
     shared: Arc<Shared>,
@@ -60,10 +65,6 @@ impl Waiting {
 
     /// Waits until something is refused, but not for ever: a client that is gone would not be noticed.
     pub(super) async fn end(self) {
-        /// The longest wait, well below the client's patience.
-        const LONGEST: Duration = Duration::from_secs(30);
-        /// What comes together is told together.
-        const GATHER: Duration = Duration::from_millis(50);
         let deadline = Instant::now() + LONGEST;
         loop {
             let woken = self.refused.notified();

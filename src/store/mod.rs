@@ -24,7 +24,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 
-pub use audit::{AuditFilter, AuditLine};
+pub use audit::{AuditBounds, AuditFilter, AuditKind, AuditLine, REFUSED, RefusalNote};
 pub use folders::{FolderRow, NewFolder};
 pub use groups::{GroupRow, GroupSource};
 pub use invitations::{Invitation, InvitationState};
@@ -74,7 +74,7 @@ pub enum StoreError {
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Who changes something, for the audit.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct By {
     /// The account that did it.
     pub actor: String,
@@ -95,6 +95,8 @@ impl By {
 /// The open store. One at a time for a state directory.
 pub struct Store {
     db: Connection,
+    kept: audit::Kept,
+    on_audit: Option<Box<dyn Fn() + Send>>,
     _lock: nix::fcntl::Flock<File>,
 }
 
@@ -140,7 +142,12 @@ impl Store {
         db.pragma_update(None, "foreign_keys", true)?;
         db.set_prepared_statement_cache_capacity(64);
         migrations.to_latest(&mut db)?;
-        Ok(Self { db, _lock: lock })
+        Ok(Self {
+            kept: audit::Kept::count(&db)?,
+            db,
+            on_audit: None,
+            _lock: lock,
+        })
     }
 
     /// Runs one change with its audit line: all of it holds, or nothing.
@@ -154,7 +161,9 @@ impl Store {
         let done = change(&transaction)?;
         audit::write(&transaction, by, action, folder, &details)?;
         transaction.commit()?;
-        tracing::info!(target: "lendfs::audit", actor = by.actor, account = by.account, action, folder = folder.map(|id| id.0), %details);
+        audit::log(by, action, folder, &details);
+        self.kept.changes += 1;
+        self.audited();
         Ok(done)
     }
 

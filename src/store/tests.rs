@@ -1,5 +1,6 @@
 //! Tests of the store, and what they share.
 
+mod audit;
 mod changes;
 mod crash;
 mod invitations;

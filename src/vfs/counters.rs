@@ -1,4 +1,4 @@
-//! How many requests the kernel has made, by opcode.
+//! How many requests the kernel has made, by opcode, how long they took, and how many were refused.
 //!
 //! Each mount counts for itself, so that mounts never write to one cache line; what is asked for is the sum over all
 //! mounts, also of those that are gone. What bypasses the daemon (passthrough, the kernel's caches) is no request.
@@ -6,8 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+
+use super::error::Error;
+use super::timing::{Histogram, Times};
+use crate::policy::Refusal;
 
 /// A kind of request (`enum fuse_opcode` in `linux/fuse.h`), as fuser tells them apart: a batch of forgets comes as
 /// single ones, rename2 as rename, setlkw as setlk.
@@ -188,10 +193,26 @@ impl Drop for Counter {
 }
 
 /// The counters of all mounts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
     known: Mutex<Known>,
+    /// Of few requests, and so these may be counted in one place: see [`super::timing`].
+    took: [Histogram; KINDS],
+    refused: [AtomicU64; REFUSED.len()],
 }
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            took: [const { Histogram::new() }; KINDS],
+            refused: [const { AtomicU64::new(0) }; REFUSED.len()],
+        }
+    }
+}
+
+/// What the rules refuse with. That there is no such name is said too often of what never was.
+const REFUSED: [&str; 5] = ["EACCES", "EPERM", "EXDEV", "EOPNOTSUPP", "EIO"];
 
 #[derive(Debug)]
 struct Known {
@@ -217,6 +238,39 @@ impl Counters {
             counts,
             all: Arc::clone(self),
         }
+    }
+
+    /// Counts a request that was timed.
+    pub(super) fn took(&self, opcode: Opcode, time: Duration) {
+        self.took[opcode as usize].add(time);
+    }
+
+    /// Counts a request that failed, if a rule of the file system refused it.
+    pub(super) fn failed(&self, error: &Error) {
+        let place = match error {
+            Error::Refused(Refusal::Access) => 0,
+            Error::Refused(Refusal::NotPermitted) => 1,
+            Error::Refused(Refusal::CrossDevice) => 2,
+            Error::Refused(Refusal::NotSupported) => 3,
+            Error::Revoked => 4,
+            _ => return,
+        };
+        self.refused[place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long the requests took that were timed, by opcode; those without any are left out.
+    pub(super) fn times(&self) -> BTreeMap<&'static str, Times> {
+        Opcode::ALL
+            .into_iter()
+            .map(|opcode| (opcode.name(), self.took[opcode as usize].times()))
+            .filter(|(_, times)| times.count() > 0)
+            .collect()
+    }
+
+    /// How many requests were refused, by what they were answered.
+    pub(super) fn refused(&self) -> BTreeMap<&'static str, u64> {
+        let counts = self.refused.iter().map(|count| count.load(Ordering::Relaxed));
+        REFUSED.into_iter().zip(counts).collect()
     }
 
     /// How many requests there were since the daemon began, by opcode; those without any are left out.

@@ -76,6 +76,11 @@ impl Descriptors {
         Self { held }
     }
 
+    /// About how many are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.queues.iter().map(|queue| queue.lock().len()).sum()
+    }
+
     /// The descriptor of a node, opened if it has none. To be called with the daemon's own credentials.
     ///
     /// # Errors

@@ -168,6 +168,11 @@ impl FileSystem {
         }
     }
 
+    /// What it was asked to be.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// On whose behalf it acts, and how far it reaches.
     pub fn viewer(&self) -> Viewer {
         self.options.viewer

@@ -339,6 +339,11 @@ impl Handles {
         self.directories.write().remove(&fh);
     }
 
+    /// How many files and how many directories are open.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.files.read().len(), self.directories.read().len())
+    }
+
     /// The nodes on which a file is open.
     pub fn open_nodes(&self) -> Vec<Arc<Node>> {
         let mut nodes: Vec<_> = self

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 
 use super::shared::Shared;
-use crate::policy::{AccountId, Cause, Decided, FolderId, Standing};
+use crate::policy::{AccountId, Cause, Decided, FolderId, PlacePath, Standing};
 
 pub(super) use note::Call;
 
@@ -43,6 +43,10 @@ pub struct Refused {
     pub errno: i32,
     /// The folder.
     pub folder: Option<FolderId>,
+    /// Where in it.
+    pub place: Option<PlacePath>,
+    /// The new name's, if that is in the same folder.
+    pub to_place: Option<PlacePath>,
     /// Why.
     pub why: Why,
 }
@@ -106,7 +110,9 @@ impl Refused {
             }),
             Why::Said { what, help } => what.len() + help.as_ref().map_or(0, String::len),
         };
-        self.program.len() + self.path.len() + self.to.as_ref().map_or(0, Vec::len) + why
+        let places = [&self.place, &self.to_place].into_iter().flatten();
+        let places: usize = places.map(|place| place.to_bytes().len()).sum();
+        self.program.len() + self.path.len() + self.to.as_ref().map_or(0, Vec::len) + places + why
     }
 }
 
@@ -167,6 +173,9 @@ impl Default for Refusals {
 
 impl Refusals {
     fn note(&self, account: AccountId, mut refused: Refused) {
+        let short = |place: &PlacePath| place.to_bytes().len() <= LONGEST;
+        refused.place = refused.place.filter(short);
+        refused.to_place = refused.to_place.filter(short);
         refused.path = shortened(refused.path);
         refused.to = refused.to.map(shortened);
         let mut kept = self.kept.lock();
@@ -213,8 +222,8 @@ impl Refusals {
 impl Shared {
     /// Keeps that something was refused to an account, or befell it, and lets the daemon know.
     pub fn note_refusal(&self, account: AccountId, refused: Refused) {
-        self.refusals.note(account, refused);
-        self.steward.refused(account);
+        self.refusals.note(account, refused.clone());
+        self.steward.refused(account, &refused);
     }
 
     /// What was noted for an account with higher numbers than this, the newest last.
@@ -258,6 +267,8 @@ mod tests {
             to: None,
             errno: libc::EPERM,
             folder: None,
+            place: None,
+            to_place: None,
             why: Why::Rule {
                 cause: Cause::Below,
                 held: None,

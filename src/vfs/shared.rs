@@ -27,6 +27,7 @@ use super::pool::Pacing;
 use super::processes::Processes;
 use super::refusals::Refusals;
 use super::steward::Steward;
+use super::timing::Times;
 use super::view::FolderViews;
 use super::watch::{WatchReport, Watcher};
 use super::writers::Writers;
@@ -58,6 +59,19 @@ impl Published {
             other.snapshot.folders.get(&folder),
         ) && same(self.backings.get(&folder), other.backings.get(&folder))
     }
+}
+
+/// What is held in memory for mounts.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Held {
+    /// Files that the kernel knows.
+    pub nodes: usize,
+    /// Descriptors that are kept open for these.
+    pub descriptors: usize,
+    /// Files that programs have open.
+    pub files: usize,
+    /// Directories, likewise.
+    pub directories: usize,
 }
 
 /// See the module's doc.
@@ -272,6 +286,31 @@ impl Shared {
     /// How many requests the kernel has made of all mounts, by opcode.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.counters.sum()
+    }
+
+    /// How long requests took that were timed, by opcode.
+    pub fn times(&self) -> BTreeMap<&'static str, Times> {
+        self.counters.times()
+    }
+
+    /// How many requests were refused, by what they were answered.
+    pub fn refused(&self) -> BTreeMap<&'static str, u64> {
+        self.counters.refused()
+    }
+
+    /// What is held in memory for all mounts.
+    pub fn held(&self) -> Held {
+        let mut held = Held {
+            descriptors: self.descriptors.len(),
+            ..Held::default()
+        };
+        for mount in self.mounts() {
+            let (files, directories) = mount.handles.count();
+            held.nodes += mount.nodes.len();
+            held.files += files;
+            held.directories += directories;
+        }
+        held
     }
 
     /// How many threads serve requests.

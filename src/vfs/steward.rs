@@ -1,5 +1,6 @@
 //! What the file system asks of the daemon around it.
 
+use super::refusals::Refused;
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
 
 /// The daemon, as the file system sees it.
@@ -20,8 +21,8 @@ pub trait Steward: Send + Sync + 'static {
     /// Notes that a folder's backing directory was removed.
     fn backing_lost(&self, folder: FolderId);
 
-    /// Notes that something was refused to an account: whoever waits for that may look.
-    fn refused(&self, account: AccountId) {
-        let _ = account;
+    /// Notes that something was refused to an account, or befell it: whoever waits for that may look.
+    fn refused(&self, account: AccountId, refused: &Refused) {
+        let _ = (account, refused);
     }
 }

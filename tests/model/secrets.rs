@@ -193,7 +193,7 @@ fn command_line(run: &Run, user: User) -> Vec<u8> {
         format!("--json explain {folder}"),
         format!("permissions {folder}"),
         "audit".to_owned(),
-        format!("audit {folder}"),
+        format!("audit --folder {folder}"),
     ] {
         let output = run.world.lendfs(user, &line);
         told.extend(output.stdout);

@@ -1,5 +1,6 @@
 //! The commands, by what they are about.
 
+mod audit;
 mod daemon;
 mod folders;
 mod insight;
@@ -9,6 +10,8 @@ mod people;
 mod rules;
 mod shares;
 mod why;
+
+use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Subcommand;
 
@@ -75,8 +78,8 @@ pub(super) enum Command {
     Group(people::Group),
     /// Show what was refused to my programs of late, why, and what would help
     Why(why::Why),
-    /// Show what happened
-    Audit(insight::Audit),
+    /// Show what was changed and what was refused
+    Audit(audit::Audit),
     /// Show how the daemon runs
     Status,
     /// Look at what this machine offers and lacks
@@ -122,5 +125,32 @@ impl Command {
             Self::Doctor => insight::doctor(client, json),
             Self::Check => insight::check(client, json),
         }
+    }
+}
+
+/// A time, in milliseconds since 1970, as `2027-01-31 12:00:00`.
+fn time(milliseconds: i64) -> String {
+    let since = Duration::from_millis(milliseconds.try_into().unwrap_or(0));
+    let moment = UNIX_EPOCH + since.min(LATEST);
+    humantime::format_rfc3339_seconds(moment)
+        .to_string()
+        .replace('T', " ")
+        .replace('Z', "")
+}
+
+/// What comes after the year 9999 has no such form.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_are_civil() {
+        assert_eq!(time(0), "1970-01-01 00:00:00");
+        assert_eq!(time(-1), "1970-01-01 00:00:00");
+        assert_eq!(time(951_782_400_000), "2000-02-29 00:00:00");
+        assert_eq!(time(1_801_396_800_000 + 3_661_000), "2027-01-31 13:01:01");
+        assert_eq!(time(i64::MAX), "9999-12-31 23:59:59");
     }
 }

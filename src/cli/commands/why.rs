@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::insight::time;
+use super::time;
 use crate::cli::{CliError, output};
 use crate::control::answers::{DecidedBy, Refusal};
 use crate::control::client::{Client, ClientError};
@@ -43,7 +43,7 @@ fn follow(client: &Client, json: bool, mut after: u64) -> Result<(), CliError> {
             wait: true,
         });
         let answer = answer.map_err(|error| match error {
-            ClientError::Unreachable { .. } | ClientError::Garbled(_) => CliError::Other(
+            ClientError::Unreachable { .. } | ClientError::HungUp | ClientError::Garbled(_) => CliError::Other(
                 "the daemon has ended, and what it had noted is gone: run 'lendfs why --follow' again when it is back"
                     .into(),
             ),

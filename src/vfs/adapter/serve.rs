@@ -37,9 +37,10 @@ impl Passthrough for ReplyCreate {
 impl Adapter {
     /// Begins to serve a request: the first that each method does.
     pub(super) fn begin(&self, opcode: Opcode) -> Served<'_> {
-        let served = self.1.begin();
+        let mut served = self.1.begin();
         if !served.is_greeting() {
             self.0.requests.count(opcode);
+            served.time(opcode);
         }
         served
     }
@@ -128,6 +129,7 @@ impl Adapter {
             "{asked} questions in one request"
         );
         outcome.map_err(|error| {
+            self.0.shared.counters.failed(&error);
             if let Some(call) = &call {
                 self.0.note_refused(call, &error);
             }

@@ -22,8 +22,10 @@ use parking_lot::Mutex;
 use self::demand::Sample;
 use self::pace::Pacer;
 pub(super) use self::pace::Pacing;
+use super::counters::Opcode;
 use super::filesystem::FileSystem;
 use super::journal::requests::{Record, Records};
+use super::timing::EVERY;
 use crate::backing::{self, Slot, ThreadId};
 
 /// How long a worker waits awake where nothing else keeps the processors awake. Longer is rarely rewarded.
@@ -185,7 +187,12 @@ impl Seat {
         if !self.pool.followed.load(Ordering::SeqCst) {
             self.pool.pacer.call(&self.pool);
         }
-        Served { seat: self, greeting }
+        Served {
+            seat: self,
+            greeting,
+            turn: word / Self::ONE,
+            timed: None,
+        }
     }
 
     /// Where it is noted what it serves.
@@ -273,6 +280,9 @@ impl Seat {
 pub(super) struct Served<'a> {
     seat: &'a Seat,
     greeting: bool,
+    /// How many requests the worker had begun before.
+    turn: u64,
+    timed: Option<(Opcode, Instant)>,
 }
 
 impl Served<'_> {
@@ -280,10 +290,21 @@ impl Served<'_> {
     pub(super) fn is_greeting(&self) -> bool {
         self.greeting
     }
+
+    /// Times it, if it is its turn.
+    pub(super) fn time(&mut self, opcode: Opcode) {
+        if self.turn.is_multiple_of(EVERY) {
+            self.timed = Some((opcode, Instant::now()));
+        }
+    }
 }
 
 impl Drop for Served<'_> {
     fn drop(&mut self) {
+        if let Some((opcode, begun)) = self.timed {
+            let counters = &self.seat.pool.filesystem.shared.counters;
+            counters.took(opcode, begun.elapsed());
+        }
         let word = self.seat.word.load(Ordering::Relaxed);
         self.seat.word.store(word - Seat::BUSY, Ordering::Release);
         let pool = &self.seat.pool;

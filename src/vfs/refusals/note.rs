@@ -128,7 +128,9 @@ impl FileSystem {
             path: at.named,
             to: None,
             errno: 0,
-            folder: at.within.map(|(folder, _)| folder.policy.id),
+            folder: at.within.as_ref().map(|(folder, _)| folder.policy.id),
+            place: at.within.map(|(_, place)| place),
+            to_place: None,
             why: Why::Said {
                 what: what.into(),
                 help: help.map(Into::into),
@@ -159,6 +161,8 @@ impl FileSystem {
             Cause::TakenBack => self.held(&view, call, Which::Entry, Right::Administer),
             _ => None,
         };
+        let to_place = to.as_ref().filter(|to| folder_of(to) == folder);
+        let to_place = to_place.and_then(|to| to.within.as_ref().map(|(_, place)| place.clone()));
         let process = backing::process_of(call.caller.pid);
         let (pid, program) = process.map_or((0, Vec::new()), |process| (process.id, process.name));
         Some(Refused {
@@ -170,6 +174,8 @@ impl FileSystem {
             to: to.map(|to| to.named),
             errno,
             folder,
+            place: at.within.map(|(_, place)| place),
+            to_place,
             why: Why::Rule { cause, held },
         })
     }
