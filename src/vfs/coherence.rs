@@ -271,15 +271,26 @@ impl FileSystem {
     }
 
     /// Drops the attributes that the kernel keeps of an inode's nodes, but for one. Where it does not know a node yet, an
-    /// answer may be on its way: then its names are looked up anew, and the attributes with them.
+    /// answer may be on its way: then its names are looked up anew, and the attributes with them; of one that an earlier
+    /// daemon knew, they are dropped once more when that has come.
     fn drop_attributes_but(&self, number: Ino, but: Option<Ino>) {
         let Some(kernel) = self.kernel.get() else { return };
         let mut unknown = false;
+        let mut uncertain = Vec::new();
         self.nodes.each_of(number, |node| {
-            if Some(node.ino) != but {
-                unknown |= !kernel.drop_attributes(node.ino) && !node.is_untold();
+            if Some(node.ino) == but || kernel.drop_attributes(node.ino) {
+                return;
+            }
+            // Mostly the kernel has forgotten it, and an earlier daemon did not take note of that.
+            if node.is_uncertain() {
+                uncertain.push(node.ino);
+            } else {
+                unknown = true;
             }
         });
+        if !uncertain.is_empty() {
+            self.suspect(uncertain);
+        }
         if unknown {
             self.forget_names();
         }

@@ -5,7 +5,7 @@
 //! then touches the backing.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -63,6 +63,8 @@ pub struct Caller {
 
 /// See the module's doc.
 pub struct FileSystem {
+    /// For what goes on in threads of its own.
+    pub(super) this: Weak<Self>,
     pub(super) shared: Arc<Shared>,
     pub(super) options: Options,
     pub(super) nodes: Nodes,
@@ -132,7 +134,8 @@ impl FileSystem {
         shared: &Arc<Shared>, options: Options, id: MountId, journal: Option<Arc<Journal>>,
     ) -> Arc<Self> {
         let published = shared.published();
-        let filesystem = Arc::new(Self {
+        let filesystem = Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             shared: Arc::clone(shared),
             options,
             nodes: Nodes::new(Arc::clone(&shared.census), journal.clone()),

@@ -76,8 +76,6 @@ const BYPASSED: u8 = 1;
 const BYPASSED_FOR_WRITING: u8 = 2;
 /// Not of how it was open, but of the node: a former daemon counted its lookups.
 const UNCERTAIN: u8 = 4;
-/// And nobody was told of it since that ended.
-const UNTOLD: u8 = 8;
 
 /// What changes as a node is used.
 #[derive(Debug)]
@@ -153,7 +151,7 @@ impl Node {
         let this = Self::standing((record.ino, record.folder), object, None, position, standing);
         this.lookups.store(record.lookups, Ordering::Relaxed);
         this.bypassed
-            .store(record.bypassed | UNCERTAIN | UNTOLD, Ordering::Relaxed);
+            .store(record.bypassed | UNCERTAIN, Ordering::Relaxed);
         this.cuts.store(record.cuts, Ordering::Relaxed);
         // Nobody knows what the kernel keeps of it.
         this.listed.store(u64::MAX, Ordering::Relaxed);
@@ -281,11 +279,6 @@ impl Node {
         }
     }
 
-    /// Tells whether no answer that tells the kernel of it can be on its way: a former daemon gave the last.
-    pub(super) fn is_untold(&self) -> bool {
-        self.bypassed.load(Ordering::Acquire) & UNTOLD != 0
-    }
-
     /// Tells whether more lookups may be counted than the kernel was told of.
     pub(super) fn is_uncertain(&self) -> bool {
         self.bypassed.load(Ordering::Acquire) & UNCERTAIN != 0
@@ -377,9 +370,6 @@ impl Node {
 
     pub(super) fn looked_up(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
-        if self.is_untold() {
-            self.bypassed.fetch_and(!UNTOLD, Ordering::AcqRel);
-        }
         if let Some(slot) = self.slot.get() {
             slot.looked_up();
         }

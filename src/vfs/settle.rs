@@ -5,7 +5,7 @@
 //! all back at once that it was told: so a node that it does not know, twice and at a distance in which whatever was on its
 //! way to it has come, is forgotten.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,13 +40,13 @@ impl FileSystem {
     }
 
     /// Looks after nodes that were there when the mount was taken over.
-    pub(super) fn suspect(self: &Arc<Self>, mut nodes: Vec<Ino>) {
+    pub(super) fn suspect(&self, mut nodes: Vec<Ino>) {
         let mut state = self.suspects.0.lock();
         state.nodes.append(&mut nodes);
         if state.running {
             return;
         }
-        let mount = Arc::downgrade(self);
+        let mount = Weak::clone(&self.this);
         let spawned = std::thread::Builder::new().name("settle".into()).spawn(move || {
             loop {
                 let Some(unknown) = mount.upgrade().and_then(|mount| mount.unknown_suspects()) else {

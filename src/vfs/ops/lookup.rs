@@ -31,7 +31,7 @@ impl FileSystem {
     }
 
     /// Takes back what lookups told the kernel.
-    pub fn forget(self: &Arc<Self>, ino: Ino, lookups: u64) {
+    pub fn forget(&self, ino: Ino, lookups: u64) {
         if self.nodes.takes_back(ino, lookups) {
             self.shared.descriptors.forgotten();
         } else if self.nodes.find(ino).is_some_and(|node| node.is_uncertain()) {
