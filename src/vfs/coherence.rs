@@ -14,6 +14,7 @@ use super::kernel::Features;
 use super::leases::{Begun, Leases};
 use super::locate::Probe;
 use super::node::{Node, Position};
+use super::object::Object;
 use super::view::FolderView;
 use crate::backing::{self, FileKind, Name};
 use crate::policy::{Right, Verdict};
@@ -89,17 +90,17 @@ impl FileSystem {
 
     /// Lets all others know of what became of the inode that had a name here.
     pub(super) fn touched_inode(&self, directory: &Seen, probe: &Probe) {
-        let number = probe
-            .there
-            .as_ref()
-            .and_then(|opened| Ino::of(directory.folder.policy.id, opened.object.number));
+        let Some(object) = probe.there.as_ref().map(|there| &there.object) else {
+            return;
+        };
+        let number = Ino::of(directory.folder.policy.id, object.number);
         // The kernel of this mount knows what it asked for, but not that other nodes are the same inode; and which of
         // them it asked for is not known here.
         if let Some(number) = number {
             if self.nodes.relatives_of(number) > 1 {
-                self.drop_attributes_but(number, None);
+                self.drop_attributes_but(number, object, None);
             }
-            self.others(|mount| mount.drop_attributes_but(number, None));
+            self.others(|mount| mount.drop_attributes_but(number, object, None));
         }
     }
 
@@ -155,8 +156,8 @@ impl FileSystem {
     /// Lets all others know that the attributes of an inode changed. To be called after the change.
     pub(super) fn touched(&self, node: &Node) {
         let number = node.ino.family();
-        self.drop_attributes_but(number, Some(node.ino));
-        self.others(|mount| mount.drop_attributes_but(number, None));
+        self.drop_attributes_but(number, &node.object, Some(node.ino));
+        self.others(|mount| mount.drop_attributes_but(number, &node.object, None));
     }
 
     /// How long the kernel may keep a name of a directory, and what it leads to, or that it leads nowhere.
@@ -273,12 +274,14 @@ impl FileSystem {
     /// Drops the attributes that the kernel keeps of an inode's nodes, but for one. Where it does not know a node yet, an
     /// answer may be on its way: then its names are looked up anew, and the attributes with them; of one that an earlier
     /// daemon knew, they are dropped once more when that has come.
-    fn drop_attributes_but(&self, number: Ino, but: Option<Ino>) {
+    fn drop_attributes_but(&self, number: Ino, object: &Object, but: Option<Ino>) {
         let Some(kernel) = self.kernel.get() else { return };
         let mut unknown = false;
         let mut uncertain = Vec::new();
         self.nodes.each_of(number, |node| {
-            if Some(node.ino) == but || kernel.drop_attributes(node.ino) {
+            // Those of an inode that had the number before are no matter.
+            let concerned = Some(node.ino) != but && node.object.is(object);
+            if !concerned || kernel.drop_attributes(node.ino) {
                 return;
             }
             // Mostly the kernel has forgotten it, and an earlier daemon did not take note of that.
