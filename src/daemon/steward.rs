@@ -3,11 +3,14 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
+use std::os::fd::BorrowedFd;
+
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
 use super::audit::Refusals;
 use super::core::Core;
+use super::survive;
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
 use crate::store::By;
 use crate::vfs::Steward;
@@ -148,6 +151,14 @@ impl Steward for Registrar {
     fn backing_lost(&self, folder: FolderId) {
         tracing::debug!(%folder, "the backing directory was removed");
         self.report(Report::Lost);
+    }
+
+    fn keep_file(&self, mount: u64, node: u64, fd: BorrowedFd<'_>) {
+        survive::keep_file(mount, node, fd);
+    }
+
+    fn forget_file(&self, mount: u64, node: u64) {
+        survive::forget_file(mount, node);
     }
 
     fn refused(&self, account: AccountId, refused: &Refused) {

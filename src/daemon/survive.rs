@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +20,8 @@ const PARTS: [&str; 3] = [DEVICE, JOURNAL, WAY];
 const DEVICE: &str = "device-";
 const JOURNAL: &str = "journal-";
 const WAY: &str = "way-";
+/// Of an open file without a name; the numbers of its mount and its node.
+const FILE: &str = "file-";
 /// Of what the daemon watches the file systems with; its number and what it can follow.
 const WATCH: &str = "watch-";
 
@@ -35,6 +37,7 @@ struct Parts {
     device: Option<OwnedFd>,
     journal: Option<OwnedFd>,
     way: Option<OwnedFd>,
+    files: Vec<(u64, OwnedFd)>,
 }
 
 impl Former {
@@ -46,6 +49,10 @@ impl Former {
                 former.watch = watch_of(told, fd);
                 // This daemon keeps it under a name of its own.
                 let _ = service::remove_fd(&name);
+                continue;
+            }
+            if let Some((mount, node)) = file_of(&name) {
+                former.mounts.entry(mount).or_default().files.push((node, fd));
                 continue;
             }
             let part = PARTS.iter().find_map(|part| {
@@ -86,6 +93,10 @@ impl Former {
         let read = |(number, parts): (u64, Parts)| {
             let (Some(device), Some(journal)) = (parts.device, parts.journal) else {
                 tracing::error!(number, "a mount was not kept whole");
+                parts
+                    .files
+                    .iter()
+                    .for_each(|(node, _)| forget_file(number, *node));
                 forget(number);
                 return None;
             };
@@ -99,6 +110,7 @@ impl Former {
                 device,
                 journal,
                 top: parts.way,
+                files: parts.files,
             };
             Some((number, charter, keepsake))
         };
@@ -127,7 +139,10 @@ pub(super) fn keep_watch(shared: &Shared) {
 
 /// Has a mount kept for the next daemon, if it can be. To be called when it is served.
 pub(super) fn keep(mount: &Mount) -> io::Result<()> {
-    let Some(Keepsake { device, journal, top }) = mount.keepsake()? else {
+    let Some(Keepsake {
+        device, journal, top, ..
+    }) = mount.keepsake()?
+    else {
         return Ok(());
     };
     let number = mount.number();
@@ -142,6 +157,24 @@ pub(super) fn keep(mount: &Mount) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has an open file of a mount kept for the next daemon.
+pub(super) fn keep_file(mount: u64, node: u64, fd: BorrowedFd<'_>) {
+    if let Err(error) = service::store_fd(&format!("{FILE}{mount}-{node}"), fd) {
+        tracing::warn!(%error, "an open file without a name will not outlive the daemon");
+    }
+}
+
+/// Lets go of it.
+pub(super) fn forget_file(mount: u64, node: u64) {
+    let _ = service::remove_fd(&format!("{FILE}{mount}-{node}"));
+}
+
+/// Of which mount and node a kept file is.
+fn file_of(name: &str) -> Option<(u64, u64)> {
+    let (mount, node) = name.strip_prefix(FILE)?.split_once('-')?;
+    Some((mount.parse().ok()?, node.parse().ok()?))
 }
 
 /// Lets go of what is kept of a mount.

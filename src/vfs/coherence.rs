@@ -114,6 +114,7 @@ impl FileSystem {
         let Some(number) = Ino::of(directory.folder.policy.id, there.object.number) else {
             return Ok(());
         };
+        self.keep_nameless(directory, name, number)?;
         let mut kept = None;
         for mount in self.shared.mounts().filter(|mount| mount.features().opens_itself) {
             let mut failed = None;

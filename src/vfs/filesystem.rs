@@ -24,6 +24,7 @@ use super::journal::requests::{Former, Records};
 use super::kernel::{Features, Kernel};
 use super::locate::verdict_of;
 use super::locks::Waiters;
+use super::nameless::Nameless;
 use super::node::Node;
 use super::nodes::Nodes;
 use super::reach::Reach;
@@ -86,6 +87,7 @@ pub struct FileSystem {
     /// What a former daemon had begun.
     pub(super) former: Former,
     pub(super) suspects: Suspects,
+    pub(super) nameless: Nameless,
     view: ArcSwap<View>,
     renewing: Mutex<()>,
 }
@@ -157,6 +159,7 @@ impl FileSystem {
             records: journal.as_ref().map(|journal| Arc::new(Records::new(journal))),
             journal,
             suspects: Suspects::default(),
+            nameless: Nameless::default(),
             view: ArcSwap::from_pointee(View::of(&published, options.viewer, &shared.compiled)),
             renewing: Mutex::new(()),
         });

@@ -41,6 +41,7 @@ mod locks;
 mod maker;
 mod marks;
 pub mod mount;
+mod nameless;
 mod names;
 pub mod node;
 pub mod nodes;

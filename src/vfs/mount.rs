@@ -160,7 +160,7 @@ impl Mount {
         let pool = Pool::new(&filesystem, device.try_clone()?, shared.pacing.pacer());
         let (session, _kernel) = extra::greet(&filesystem, &pool.first())?;
         filesystem.attach(Box::new(Notifier::new(device.try_clone()?)));
-        filesystem.take_over(&journal, survived)?;
+        filesystem.take_over(&journal, survived, keepsake.files)?;
         Slot::new(session.as_fd(), session.notifier()).put(device.as_fd())?;
         backing::notify_resend(device.as_fd())?;
         let server = run(session)?;
@@ -184,6 +184,7 @@ impl Mount {
             device: kernel.device().try_clone()?,
             journal: journal.as_fd().try_clone_to_owned()?,
             top: top.map(|top| top.try_clone()).transpose()?,
+            files: Vec::new(),
         }))
     }
 
@@ -278,6 +279,7 @@ impl Drop for Mount {
         if self.leaves {
             return;
         }
+        self.filesystem.forget_all_nameless();
         if !self.is_gone()
             && let Err(error) = self.mounted.unmount(true)
         {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::Result;
 use super::filesystem::FileSystem;
 use super::handles::{Listing, OpenDirectory, OpenFile};
-use super::ids::LockOwner;
+use super::ids::{Ino, LockOwner};
 use super::journal::requests::Progress;
 use super::journal::{
     DirectorySlot, FileSlot, Journal, LockRecord, LockSlots, NodeRecord, NodeSlot, PositionRecord,
@@ -29,6 +29,8 @@ pub struct Keepsake {
     pub journal: OwnedFd,
     /// The daemon's own way in, where data bypasses it.
     pub top: Option<OwnedFd>,
+    /// Files that are open and have no name any more, by the numbers of their nodes.
+    pub files: Vec<(u64, OwnedFd)>,
 }
 
 /// Nodes by their slots.
@@ -39,7 +41,9 @@ impl FileSystem {
     ///
     /// # Errors
     /// InvalidData if what it left does not fit together.
-    pub(super) fn take_over(&self, journal: &Arc<Journal>, survived: Survived) -> io::Result<()> {
+    pub(super) fn take_over(
+        &self, journal: &Arc<Journal>, survived: Survived, nameless: Vec<(u64, OwnedFd)>,
+    ) -> io::Result<()> {
         let Survived {
             nodes,
             mut files,
@@ -116,6 +120,10 @@ impl FileSystem {
         self.nodes.take_over(told.into_iter(), last_counted);
         self.handles
             .take_over(open.into_iter(), listed.into_iter(), last_handle);
+        for (number, fd) in nameless {
+            let number = Ino(number);
+            self.nameless_again(self.nodes.find(number).as_ref(), number, fd);
+        }
         self.know_again(journal, ledger);
         self.locks_again(&nodes, locks)
     }

@@ -1,6 +1,8 @@
 //! What the file system asks of the daemon around it.
 
 use super::refusals::Refused;
+use std::os::fd::BorrowedFd;
+
 use crate::policy::{AccountId, FolderId, PlaceChange, PlaceId, Refusal};
 
 /// The daemon, as the file system sees it.
@@ -20,6 +22,16 @@ pub trait Steward: Send + Sync + 'static {
 
     /// Notes that a folder's backing directory was removed.
     fn backing_lost(&self, folder: FolderId);
+
+    /// Has an open file of a mount kept for the next daemon, by the numbers of the mount and the node.
+    fn keep_file(&self, mount: u64, node: u64, fd: BorrowedFd<'_>) {
+        let _ = (mount, node, fd);
+    }
+
+    /// Has it let go.
+    fn forget_file(&self, mount: u64, node: u64) {
+        let _ = (mount, node);
+    }
 
     /// Notes that something was refused to an account, or befell it: whoever waits for that may look.
     fn refused(&self, account: AccountId, refused: &Refused) {

@@ -234,3 +234,51 @@ fn many_mounts_are_taken_over_at_once_read_only_and_strict_ones_too() {
     assert_eq!(written, ["ok", "EROFS", "ok", "EACCES", "ok", "ok"]);
     assert_eq!(world.json(BOB, "mounts").as_array().unwrap().len(), 6);
 }
+
+#[test]
+fn what_is_open_and_has_no_name_any_more_is_kept_where_nothing_bypasses_the_daemon() {
+    let Some((world, _, _)) = kept("full", &["file"]) else {
+        return;
+    };
+    let mount = world.mount_with(BOB, "--strict");
+    let mut hand = Hand::new(BOB);
+    hand.must(&format!(
+        "f = open('{}/tests/temporary', 'x+b', buffering=0)",
+        mount.display()
+    ));
+    hand.must("os.unlink(f.name)");
+    assert_eq!(hand.does("f.write(b'text')"), "4");
+    world.kill_kept(Signal::SIGKILL);
+    assert_eq!(hand.does("os.pread(f.fileno(), 9, 0).decode()"), "text");
+    assert_eq!(hand.does("os.fstat(f.fileno()).st_size"), "4");
+    hand.must("f.truncate(2)");
+    world.kill_kept(Signal::SIGKILL);
+    assert_eq!(hand.does("os.pread(f.fileno(), 9, 0).decode()"), "te");
+}
+
+#[test]
+fn a_mount_whose_journal_cannot_be_read_is_made_anew() {
+    use std::os::unix::fs::FileExt;
+    let Some((world, _, mount)) = kept("view", &["file"]) else {
+        return;
+    };
+    let open = BOB.run(|| File::open(mount.join("tests/file")).unwrap());
+    let daemon = world.kept_daemon(None);
+    kill(Pid::from_raw(daemon.cast_signed()), Signal::SIGSTOP).unwrap();
+    let memory = std::fs::read_dir(format!("/proc/{}/fd", world.pid())).unwrap();
+    let mut memory = memory.map(|entry| entry.unwrap().path());
+    let journal = memory
+        .find(|path| std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("memfd:lendfs")));
+    // The second word is the form.
+    let journal = File::options().write(true).open(journal.unwrap()).unwrap();
+    journal.write_all_at(&99_u64.to_ne_bytes(), 8).unwrap();
+    world.kill_kept(Signal::SIGKILL);
+    soon(|| world.logged().contains("cannot be taken over"), true);
+    soon(|| world.json(BOB, "mounts").as_array().unwrap().len(), 1);
+    BOB.run(|| {
+        assert_eq!(names(&mount.join("tests")), ["file"]);
+        assert_eq!(word(std::fs::write(mount.join("tests/file"), "")), "EACCES");
+    });
+    assert_eq!(mounts_below(&world.dir).len(), 1);
+    assert_eq!(BOB.run(|| word(open.metadata())), "ENOTCONN");
+}

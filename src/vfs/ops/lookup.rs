@@ -34,6 +34,7 @@ impl FileSystem {
     pub fn forget(&self, ino: Ino, lookups: u64) {
         if self.nodes.takes_back(ino, lookups) {
             self.shared.descriptors.forgotten();
+            self.forget_nameless(ino);
         } else if self.nodes.find(ino).is_some_and(|node| node.is_uncertain()) {
             self.suspect(vec![ino]);
         }

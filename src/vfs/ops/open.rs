@@ -263,6 +263,9 @@ impl FileSystem {
         // A lock that was taken through a handle whose closings were not told ends with it.
         let owners = file.take_lock_owners();
         drop(file);
+        if !node.is_open() {
+            self.forget_nameless(node.ino);
+        }
         if !node.locks.are_used() {
             return;
         }
