@@ -272,14 +272,18 @@ fn a_mount_whose_journal_cannot_be_read_is_made_anew() {
         return;
     };
     let open = BOB.run(|| File::open(mount.join("tests/file")).unwrap());
+    let journal = || {
+        let kept = std::fs::read_dir(format!("/proc/{}/fd", world.pid())).unwrap();
+        let mut kept = kept.map(|entry| entry.unwrap().path());
+        kept.find(|path| {
+            std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("memfd:lendfs"))
+        })
+    };
+    soon(|| journal().is_some(), true);
     let daemon = world.kept_daemon(None);
     kill(Pid::from_raw(daemon.cast_signed()), Signal::SIGSTOP).unwrap();
-    let memory = std::fs::read_dir(format!("/proc/{}/fd", world.pid())).unwrap();
-    let mut memory = memory.map(|entry| entry.unwrap().path());
-    let journal = memory
-        .find(|path| std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("memfd:lendfs")));
     // The second word is the form.
-    let journal = File::options().write(true).open(journal.unwrap()).unwrap();
+    let journal = File::options().write(true).open(journal().unwrap()).unwrap();
     journal.write_all_at(&99_u64.to_ne_bytes(), 8).unwrap();
     world.kill_kept(Signal::SIGKILL);
     soon(|| world.logged().contains("cannot be taken over"), true);
