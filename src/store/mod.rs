@@ -7,6 +7,7 @@
 mod audit;
 mod folders;
 mod groups;
+mod inspect;
 mod invitations;
 mod lines;
 mod load;
@@ -27,6 +28,7 @@ use rusqlite_migration::{M, Migrations, SchemaVersion};
 pub use audit::{AuditBounds, AuditFilter, AuditKind, AuditLine, REFUSED, RefusalNote};
 pub use folders::{FolderRow, NewFolder};
 pub use groups::{GroupRow, GroupSource};
+pub use inspect::Inspector;
 pub use invitations::{Invitation, InvitationState};
 pub use lines::{Anchor, LineRow};
 pub use people::AccountRow;

@@ -21,7 +21,7 @@ use super::handles::Handles;
 use super::ids::{Ino, MountId};
 use super::journal::Journal;
 use super::journal::requests::{Former, Records};
-use super::kernel::{Features, Kernel};
+use super::kernel::{Features, Kernel, Offer};
 use super::locate::verdict_of;
 use super::locks::Waiters;
 use super::node::Node;
@@ -74,6 +74,7 @@ pub struct FileSystem {
     pub(super) mounted: SystemTime,
     pub(super) kernel: OnceLock<Box<dyn Kernel>>,
     pub(super) features: OnceLock<Features>,
+    pub(super) offer: OnceLock<Offer>,
     pub(super) id: MountId,
     pub(super) reach: Arc<Reach>,
     pub(super) cuts: Cuts,
@@ -145,6 +146,7 @@ impl FileSystem {
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),
             features: OnceLock::new(),
+            offer: OnceLock::new(),
             id,
             reach: Arc::default(),
             cuts: Cuts::default(),
