@@ -140,7 +140,7 @@ impl FileSystem {
             shared: Arc::clone(shared),
             options,
             nodes: Nodes::new(Arc::clone(&shared.census), journal.clone()),
-            handles: Handles::new(shared.files_of_a_mount, journal.clone()),
+            handles: Handles::new(shared.files_of_a_mount, &shared.files_of_all, journal.clone()),
             waiters: Waiters::default(),
             requests: shared.counters.join(),
             mounted: SystemTime::now(),

@@ -30,6 +30,7 @@ mod displaced;
 mod doctor;
 mod door;
 mod edit;
+mod faults;
 mod following;
 mod immediate;
 mod kill;

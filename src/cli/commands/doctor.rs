@@ -4,6 +4,7 @@ mod stale;
 mod unit;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::{CliError, output};
 use crate::control::answers::{Finding, Grade};
@@ -17,10 +18,17 @@ pub(in crate::cli) struct Doctor {
     state_dir: PathBuf,
 }
 
+/// A daemon that does not answer is something to be told soon.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 impl Doctor {
     pub(super) fn run(self, client: &Client, json: bool) -> Result<(), CliError> {
         let mut findings = Vec::new();
         let mut served = Vec::new();
+        let client = Client {
+            patience: client.patience.min(PATIENCE),
+            ..client.clone()
+        };
         match client.call(&requests::Doctor {}) {
             Ok(found) => {
                 findings.push(Finding::ok("daemon", "the daemon answers"));
