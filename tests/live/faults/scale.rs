@@ -58,7 +58,7 @@ fn a_directory_of_100_000_files_is_listed_and_searched() {
     });
     println!("the daemon has {} kB", memory(&world));
     let (_, took) = measured("lendfs ls", || world.ok(BOB, &format!("ls {}", shown.display())));
-    assert!(took < Duration::from_secs(60));
+    assert!(took < Duration::from_secs(120));
     rules_hold(&at);
 }
 
@@ -169,11 +169,15 @@ fn a_thousand_mounts_come_and_go() {
         strict: false,
     };
     let (_, took) = measured("1,000 mounts", || {
-        for point in &points {
-            client.call(&mount(point)).unwrap();
+        for hundred in points.chunks(100) {
+            measured("a hundred of them", || {
+                for point in hundred {
+                    client.call(&mount(point)).unwrap();
+                }
+            });
         }
     });
-    assert!(took < Duration::from_secs(120), "{took:?}");
+    assert!(took < Duration::from_secs(300), "{took:?}");
     println!("they take {} kB", memory(&world) - before);
     assert_eq!(world.json(BOB, "mounts").as_array().unwrap().len(), MANY + 1);
     BOB.run(|| {
