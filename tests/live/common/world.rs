@@ -118,6 +118,8 @@ impl World {
         let former = self.kept_daemon(None);
         kill(Pid::from_raw(i32::try_from(former).unwrap()), signal).unwrap();
         self.kept_daemon(Some(former))
+    }
+
     /// Sets a variable in the environment of the daemon that is started next.
     pub fn variable(&mut self, name: &str, value: impl Into<OsString>) {
         self.variables.push((name.into(), value.into()));
