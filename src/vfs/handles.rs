@@ -5,11 +5,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::budget::Budget;
 use super::error::{Error, Result};
 use super::ids::{Fh, Ino, LockOwner};
 use super::journal::{DirectorySlot, FileSlot, Journal, LockerSlot, RouteRecord, requests};
@@ -234,34 +235,6 @@ pub struct Listed {
     pub ino: Ino,
     /// Its type as `d_type` (`DT_*`).
     pub kind: FileKind,
-}
-
-/// How many files all mounts together may have open yet.
-#[derive(Debug)]
-pub struct Budget(AtomicIsize);
-
-impl Budget {
-    /// So many.
-    pub fn new(files: usize) -> Self {
-        Self(AtomicIsize::new(files.try_into().unwrap_or(isize::MAX)))
-    }
-
-    /// Takes one; tells whether there was any.
-    fn take(&self) -> bool {
-        let less = |left: isize| (left > 0).then_some(left - 1);
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
-            .is_ok()
-    }
-
-    /// Takes what is open already.
-    fn take_anyway(&self, files: usize) {
-        self.0.fetch_sub(files.cast_signed(), Ordering::AcqRel);
-    }
-
-    fn give_back(&self, files: usize) {
-        self.0.fetch_add(files.cast_signed(), Ordering::AcqRel);
-    }
 }
 
 impl Drop for Handles {

@@ -17,6 +17,7 @@ mod authorize;
 pub mod backing;
 mod behind;
 mod book;
+mod budget;
 mod census;
 mod chores;
 mod coherence;

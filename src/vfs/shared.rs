@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 
 use super::backing::Backing;
 use super::behind::Behind;
+use super::budget::Budget;
 use super::census::Census;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
-use super::handles::Budget;
 use super::ids::MountId;
 use super::invalidate::Invalidator;
 use super::journal::Journal;

@@ -144,7 +144,9 @@ fn ten_thousand_invitations_are_listed_and_answered() {
 #[test]
 fn a_thousand_mounts_come_and_go() {
     const MANY: usize = 1000;
-    let Some(mut world) = World::new() else { return };
+    let Some(mut world) = World::quiet() else { return };
+    world.configure("[limits]\nmounts-of-one = 2000");
+    world.start();
     let (_, at) = lent(&world);
     let before = memory(&world);
     let points: Vec<_> = (0..MANY)

@@ -2,6 +2,7 @@
 
 use std::io::{Seek, Write};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -17,7 +18,14 @@ fn file(world: &World) -> PathBuf {
 /// Starts a daemon that has to refuse; tells the line.
 fn refused_start(world: &World) -> String {
     let mut command = world.daemon_command();
-    let output = command.stderr(std::process::Stdio::piped()).output().unwrap();
+    let (out, err) = (Stdio::piped(), Stdio::piped());
+    let mut daemon = command.stdout(out).stderr(err).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while daemon.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = daemon.kill();
+    let output = daemon.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     let said = String::from_utf8(output.stderr).unwrap();
