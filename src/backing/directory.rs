@@ -23,6 +23,8 @@ pub struct DirEntry<'a> {
     pub ino: u64,
     /// What it is, as far as the directory knows; a regular file where it does not.
     pub kind: FileKind,
+    /// Where the next one is, for [`DirStream::open_from`].
+    pub next: i64,
 }
 
 const BUFFER: usize = 32 * 1024;
@@ -39,6 +41,17 @@ impl DirStream {
             buffer: Vec::new(),
             at: 0,
         })
+    }
+
+    /// Likewise, where an earlier stream of it told that the next entry is. What was made or removed meanwhile may be
+    /// told or not; all else is told once.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `lseek(2)`.
+    pub fn open_from(directory: impl AsFd, next: i64) -> io::Result<Self> {
+        let stream = Self::open(directory)?;
+        nix::unistd::lseek(&stream.fd, next, nix::unistd::Whence::SeekSet)?;
+        Ok(stream)
     }
 
     /// The next entry; `None` at the end.
@@ -84,7 +97,13 @@ fn parse(record: &[u8]) -> Option<DirEntry<'_>> {
     let name = record.get(NAME..)?.split(|&byte| byte == 0).next()?;
     // The types of directory entries are those of modes, shifted.
     let kind = FileKind::from_mode(u32::from(*record.get(18)?) << 12).unwrap_or(FileKind::Regular);
-    Some(DirEntry { name, ino, kind })
+    let next = i64::from_ne_bytes(record.get(8..16)?.try_into().ok()?);
+    Some(DirEntry {
+        name,
+        ino,
+        kind,
+        next,
+    })
 }
 
 #[cfg(test)]

@@ -53,11 +53,13 @@ pub use name::{KeptName, Name, NameError};
 pub use notify::{
     backing_of_create, backing_of_open, close_backing, notify_epoch, notify_inode, notify_resend,
 };
-pub use open::{is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, readlink, reopen};
+pub use open::{
+    is_within, open_as, open_at, open_beneath, open_path, open_root, path_of, reaches, readlink, reopen,
+};
 pub use process::{
-    Processors, Program, ThreadHandle, clear_umask, has_open, identity_of, left_descriptors, own_descriptor,
-    process_of, raise_descriptor_limit, return_freed_memory, return_large_memory, signal_pending, spawn_with,
-    started, take_variable,
+    Processors, Program, ThreadHandle, clear_umask, has_open, has_room_for, identity_of, left_descriptors,
+    own_descriptor, process_of, raise_descriptor_limit, return_freed_memory, return_large_memory,
+    signal_pending, spawn_with, started, take_variable,
 };
 pub use stat::{Birth, FileKind, Stat, StatFs, is_empty, is_fuse, may_search, stat, stat_at, statfs};
 pub use stuck::waits_in_a_file_system;

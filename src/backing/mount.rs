@@ -1,6 +1,6 @@
 //! Mounting: `fsopen(2)`, `fsmount(2)`, `move_mount(2)`, onto a directory that is held open.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::Mutex;
 
 use super::holders::Device;
 use super::mounter;
@@ -41,6 +42,8 @@ pub struct Mounted {
     detached: Option<OwnedFd>,
     /// Whether it was taken down here: both numbers may be another's since.
     down: AtomicBool,
+    /// Where it was last found.
+    last: Mutex<Option<PathBuf>>,
 }
 
 /// Mounts on a directory that is held open: whatever its path leads to by now. Gives the `/dev/fuse` descriptor
@@ -58,6 +61,7 @@ pub fn mount_fuse(at: BorrowedFd<'_>, options: &FuseMountOptions) -> io::Result<
         device: made.device,
         detached: made.detached,
         down: AtomicBool::new(false),
+        last: Mutex::new(super::open::path_of(at).ok()),
     };
     Ok((made.fuse, mounted))
 }
@@ -116,6 +120,7 @@ impl Mounted {
             device: Device { major, minor },
             detached: None,
             down: AtomicBool::new(false),
+            last: Mutex::new(None),
         }
     }
 
@@ -150,12 +155,15 @@ impl Mounted {
         if self.down.load(Ordering::Acquire) {
             return None;
         }
-        let mounts = std::fs::read(mounter::mountinfo()).ok()?;
-        mounts.split(|&byte| byte == b'\n').find_map(|line| {
-            let found = identity(line)?;
-            let at = line.split(|&byte| byte == b' ').nth(4)?;
-            (found == self.identity()).then(|| unescape(at))
-        })
+        // Many may be asked one after the other, and the table is long then.
+        static TABLE: Mutex<Option<MountTable>> = Mutex::new(None);
+        let mut kept = TABLE.lock();
+        if kept.is_none() {
+            *kept = Some(MountTable::read().ok()?);
+        }
+        let table = kept.as_mut()?;
+        table.refresh().ok()?;
+        table.mounts.get(&self.identity()).cloned()
     }
 
     /// Tells whether it is still mounted.
@@ -165,7 +173,7 @@ impl Mounted {
 
     /// Likewise, by a table that was read for many.
     pub fn is_in(&self, table: &MountTable) -> bool {
-        !self.down.load(Ordering::Acquire) && table.mounts.contains(&self.identity())
+        !self.down.load(Ordering::Acquire) && table.mounts.contains_key(&self.identity())
     }
 
     /// The number of a mount is given to the next one as soon as it is free; that of the file system is not, as long as
@@ -179,9 +187,23 @@ impl Mounted {
     /// # Errors
     /// EBUSY while something is open, unless `lazy`; ENOENT if it is not mounted any more.
     pub fn unmount(&self, lazy: bool) -> io::Result<()> {
-        let at = self.at().ok_or(io::ErrorKind::NotFound)?;
         let mut flags = MntFlags::empty();
         flags.set(MntFlags::MNT_DETACH, lazy);
+        // Mostly it is where it was, and the table needs not be read, which changes with each that is taken down.
+        let last = self.last.lock().take();
+        if let Some(last) = last.filter(|_| !self.down.load(Ordering::Acquire)) {
+            let down = take_down(&last, self.id, Some(self.device), flags);
+            *self.last.lock() = Some(last);
+            match down {
+                Ok(true) => {
+                    self.down.store(true, Ordering::Release);
+                    return Ok(());
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Err(error),
+                Ok(false) | Err(_) => {}
+            }
+        }
+        let at = self.at().ok_or(io::ErrorKind::NotFound)?;
         if take_down(&at, self.id, Some(self.device), flags)? {
             self.down.store(true, Ordering::Release);
             Ok(())
@@ -198,7 +220,8 @@ impl Mounted {
 #[derive(Debug)]
 pub struct MountTable {
     file: File,
-    mounts: HashSet<Identity>,
+    /// Where each is.
+    mounts: HashMap<Identity, PathBuf>,
 }
 
 type Identity = (u64, Device);
@@ -221,7 +244,7 @@ impl MountTable {
     pub fn read() -> io::Result<Self> {
         let mut table = Self {
             file: File::open(mounter::mountinfo())?,
-            mounts: HashSet::new(),
+            mounts: HashMap::new(),
         };
         table.fill()?;
         Ok(table)
@@ -243,7 +266,12 @@ impl MountTable {
         self.file.rewind()?;
         let mut text = Vec::new();
         self.file.read_to_end(&mut text)?;
-        self.mounts = text.split(|&byte| byte == b'\n').filter_map(identity).collect();
+        let lines = text.split(|&byte| byte == b'\n');
+        let mounts = lines.filter_map(|line| {
+            let at = line.split(|&byte| byte == b' ').nth(4)?;
+            Some((identity(line)?, unescape(at)))
+        });
+        self.mounts = mounts.collect();
         Ok(())
     }
 }
@@ -254,12 +282,12 @@ impl MountTable {
 /// # Errors
 /// Those of `umount2(2)`.
 pub fn unmount_left(at: &Path, id: u64) -> io::Result<()> {
-    let mounts = std::fs::read_to_string(mounter::mountinfo())?;
-    let ours = format!("{id} ");
-    if mounts
-        .lines()
-        .any(|line| line.starts_with(&ours) && line.contains(" - fuse.lendfs "))
-    {
+    // Where others have mounted something needs not be text.
+    let mounts = std::fs::read(mounter::mountinfo())?;
+    let ours = format!("{id} ").into_bytes();
+    let is_ours =
+        |line: &[u8]| line.starts_with(&ours) && line.windows(15).any(|part| part == b" - fuse.lendfs ");
+    if mounts.split(|&byte| byte == b'\n').any(is_ours) {
         // Who waits for an answer that nobody gives any more must not keep it.
         take_down(at, id, None, MntFlags::MNT_DETACH | MntFlags::MNT_FORCE)?;
     }

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 
 use super::credentials::{Credentials, Lender};
 use super::name::Name;
-use super::stat::{Stat, stat};
+use super::stat::{Stat, may_search, stat};
 
 const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -51,6 +51,26 @@ pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
 pub fn open_as(user: &std::sync::Arc<Lender>, path: &Path) -> io::Result<OwnedFd> {
     let _as = Credentials::Lender(std::sync::Arc::clone(user)).assume()?;
     open_root(path)
+}
+
+/// Tells whether a user can enter a directory by a path, past whatever lies on the way.
+///
+/// # Errors
+/// Those of `open(2)` for that user, but what means that he cannot.
+pub fn reaches(user: &std::sync::Arc<Lender>, path: &Path) -> io::Result<bool> {
+    let _as = Credentials::Lender(std::sync::Arc::clone(user)).assume()?;
+    match open_root(path) {
+        Ok(directory) => may_search(directory),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EACCES | libc::ENOENT | libc::ENOTDIR)
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens (`O_PATH`) what a path below a directory leads to: no symbolic link, no `..`, no other mount. No

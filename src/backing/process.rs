@@ -28,6 +28,17 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }
 
+/// Tells whether so many files could be opened yet.
+pub fn has_room_for(files: usize) -> bool {
+    let Ok(first) = File::open("/dev/null") else {
+        return false;
+    };
+    (1..files)
+        .map(|_| first.try_clone())
+        .collect::<io::Result<Vec<_>>>()
+        .is_ok()
+}
+
 /// Clears the umask: the kernel has applied the client's.
 pub fn clear_umask() {
     umask(Mode::empty());

@@ -7,11 +7,12 @@ mod output;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::control::DEFAULT_SOCKET;
-use crate::control::client::{Client, ClientError};
+use crate::control::client::{Client, ClientError, PATIENCE};
 
 /// Refused, or failed.
 const FAILED: u8 = 1;
@@ -39,6 +40,9 @@ struct Global {
     /// Act for this account (root only)
     #[arg(long, global = true, value_name = "NAME")]
     user: Option<String>,
+    /// Give up after so long without an answer
+    #[arg(long, global = true, value_name = "SECONDS", env = "LENDFS_TIMEOUT", default_value_t = PATIENCE.as_secs())]
+    timeout: u64,
     /// Print the daemon's answer as JSON
     #[arg(long, global = true)]
     json: bool,
@@ -69,6 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let client = Client {
         socket: line.global.socket.clone(),
         user: line.global.user.clone(),
+        patience: Duration::from_secs(line.global.timeout),
     };
     match line.command.run(&client, line.global.json) {
         Ok(()) => ExitCode::SUCCESS,

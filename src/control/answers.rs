@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::finding::{Checking, Finding, Grade};
 use super::wire::Bytes;
 
 /// A command was carried out.
@@ -274,17 +275,6 @@ pub struct Status {
     /// How many files and directories the kernel knows of, all mounts together. Told to root alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<usize>,
-}
-
-/// Something that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Finding {
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// What was looked at, and how it is.
-    pub what: String,
-    /// What to do, if it is not.
-    pub advice: Option<String>,
 }
 
 /// What was refused of late.

@@ -32,13 +32,22 @@ pub enum ClientError {
         "the daemon hung up: it ends just now, or you have too many connections to it; try again in a moment"
     )]
     HungUp,
-    /// It said something else than expected, or nothing in time.
+    /// It said nothing in time.
+    #[error("the daemon at {} has not answered for {} s: it is stopped, or waits for a disk that hangs; what was asked for may \
+             still be done", .socket.display(), .waited.as_secs())]
+    Silent {
+        /// Where.
+        socket: PathBuf,
+        /// For how long.
+        waited: Duration,
+    },
+    /// It said something else than expected.
     #[error("the daemon's answer cannot be read ({0}); are client and daemon of one version?")]
     Garbled(String),
 }
 
-/// The longest that an answer may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long an answer may take if nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// So often it is asked again that said to wait a moment.
 const TRIES: usize = 5;
@@ -50,6 +59,8 @@ pub struct Client {
     pub socket: PathBuf,
     /// Whom root acts for.
     pub user: Option<String>,
+    /// The longest that an answer may take.
+    pub patience: Duration,
 }
 
 impl Client {
@@ -66,9 +77,14 @@ impl Client {
                 cause,
             })?;
         runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.ask_patiently(command))
+            tokio::time::timeout(self.patience, self.ask_patiently(command))
                 .await
-                .unwrap_or_else(|_| Err(ClientError::Garbled("no answer in two minutes".into())))
+                .unwrap_or_else(|_| {
+                    Err(ClientError::Silent {
+                        socket: self.socket.clone(),
+                        waited: self.patience,
+                    })
+                })
         })
     }
 

@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod client;
+pub mod finding;
 pub mod requests;
 pub mod wire;
 

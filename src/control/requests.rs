@@ -300,8 +300,15 @@ request! {
     Doctor = "doctor" -> Vec<answer::Finding> {}
 }
 request! {
-    /// The store against the disk.
-    Check = "check" -> Vec<answer::Finding> {}
+    /// The store against the disk: begins, or asks on. Who does not ask on for a while ends it.
+    Check = "check" -> answer::Checking {
+        /// Whether what is safe to be repaired is repaired.
+        #[serde(default)]
+        repair: bool,
+        /// The number of the check that is asked on.
+        #[serde(default)]
+        job: Option<u64>,
+    }
 }
 request! {
     /// What was refused to the caller's processes of late.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,6 +57,7 @@ pub(super) struct Core {
     pub(super) state: PathBuf,
     pub(super) started: Instant,
     pub(super) door: Arc<Door>,
+    pub(super) check: Option<super::check::Job>,
 }
 
 impl Core {
@@ -67,7 +69,10 @@ impl Core {
         store: Store, state: PathBuf, config: Config, registrar: Registrar, files: usize, mut former: Former,
     ) -> std::result::Result<Self, StoreError> {
         for directory in ["folders", "trash"] {
-            std::fs::create_dir_all(state.join(directory))?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(state.join(directory))?;
         }
         let snapshot = store.snapshot()?;
         let shared = Shared::new(Arc::new(registrar.clone()), files, former.take_watch());
@@ -93,6 +98,7 @@ impl Core {
             state,
             started: Instant::now(),
             door,
+            check: None,
         };
         core.drop_stale_mounts(&former)?;
         core.refresh_people()?;
@@ -235,7 +241,7 @@ impl Core {
     }
 
     /// The directory behind a folder, if it is the one that it was made with.
-    fn find_backing(&self, folder: &FolderRow) -> std::result::Result<OwnedFd, String> {
+    pub(super) fn find_backing(&self, folder: &FolderRow) -> std::result::Result<OwnedFd, String> {
         let root = backing::open_root(&self.backing_path(folder)).map_err(|error| error.to_string())?;
         if let Some(known) = &folder.handle {
             let handle = backing::handle(root.as_fd()).map_err(|error| error.to_string())?;

@@ -87,6 +87,7 @@ impl From<StoreError> for Refused {
             StoreError::Invalid(_) => Self::invalid(line),
             StoreError::Newer { .. }
             | StoreError::InUse(_)
+            | StoreError::Damaged { .. }
             | StoreError::Io(_)
             | StoreError::Database(_)
             | StoreError::Migration(_) => {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::core::{Caller, Core};
 use super::error::{Refused, Result};
+use super::mounts::keep_reserve;
 use super::server::Run;
 use crate::backing::{self, FileHandle, FileKind, users};
 use crate::control::wire::quoted;
@@ -22,6 +23,7 @@ impl Run for requests::Create {
         let owner = &caller.account;
         may_own(&core.snapshot, owner.id)
             .map_err(|denied| Refused::because(denied, || Refused::not_found("there is no such account")))?;
+        keep_reserve("folder")?;
         let inheritance = parse_inheritance(self.inherit.as_deref().unwrap_or("override"))?;
         let mut warnings = Vec::new();
         let adopted = match &self.path {

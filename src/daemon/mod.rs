@@ -5,8 +5,10 @@
 
 mod around;
 mod audit;
+mod check;
 pub mod config;
 mod core;
+mod doctor;
 mod door;
 mod error;
 mod folders;
@@ -36,6 +38,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::doctor::alone as doctor_alone;
 
 use self::config::Config;
 use self::core::Core;

@@ -96,6 +96,7 @@ impl Run for requests::Mount {
             )));
         }
         core.may_mount_more(caller)?;
+        keep_reserve("mount")?;
         let at = core.mount_point(caller, &self.at.0)?;
         // His top directory has to be known before the first look at it.
         let tops = core.store.load_tops(&core.snapshot, subject.id)?;
@@ -302,7 +303,7 @@ impl Core {
         while !self.mounts.is_empty() {
             let late = Instant::now() >= deadline;
             self.mounts.retain(|mount| {
-                let stays = !mount.mount.is_gone() && mount.mount.unmount(late).is_err() && !late;
+                let stays = mount.mount.unmount(late).is_err() && !mount.mount.is_gone() && !late;
                 if !stays {
                     survive::forget(mount.mount.number());
                 }
@@ -317,6 +318,19 @@ impl Core {
         }
         self.catch_up();
     }
+}
+
+/// So many files are left for those who command, to take down what there is too much of.
+const RESERVE: usize = 32;
+
+/// Refuses what would take the last files that the daemon may have open.
+pub(super) fn keep_reserve(what: &str) -> Result<()> {
+    if backing::has_room_for(RESERVE) {
+        return Ok(());
+    }
+    Err(Refused::failed(format!(
+        "there is no room for one more {what}: the daemon has about as many files open as it may ('lendfs doctor' says more)"
+    )))
 }
 
 fn parse_ceiling(word: &str) -> Result<Level> {

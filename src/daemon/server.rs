@@ -347,7 +347,8 @@ fn identify(core: &mut Core, peer: &Peer, user: Option<&str>) -> Result<Caller> 
         status: StatusCode::UNAUTHORIZED,
         line: format!("the uid {uid} has no user name here: only users of this system have an account"),
     };
-    let actor = users::by_uid(uid).ok().flatten().ok_or_else(unknown)?;
+    let failed = |error| Refused::failed(format!("the name of the uid {uid} cannot be looked up: {error}"));
+    let actor = users::by_uid(uid).map_err(failed)?.ok_or_else(unknown)?;
     let actor = core.ensure_account(&actor)?;
     peer.guest.is_known();
     // Root alone confirms accounts, so that nobody else could let him in again.

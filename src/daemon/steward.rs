@@ -67,6 +67,11 @@ impl Registrar {
         Ok(())
     }
 
+    /// The core that it works for, as long as that lives.
+    pub(super) fn core(&self) -> Option<Arc<Mutex<Core>>> {
+        self.core.read().upgrade()
+    }
+
     fn report(&self, report: Report) {
         self.reports.queue.lock().push(report);
         self.reports.filled.notify_one();

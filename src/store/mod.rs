@@ -7,6 +7,7 @@
 mod audit;
 mod folders;
 mod groups;
+mod inspect;
 mod invitations;
 mod lines;
 mod load;
@@ -21,12 +22,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 
 pub use audit::{AuditBounds, AuditFilter, AuditKind, AuditLine, REFUSED, RefusalNote};
 pub use folders::{FolderRow, NewFolder};
 pub use groups::{GroupRow, GroupSource};
+pub use inspect::Inspector;
 pub use invitations::{Invitation, InvitationState};
 pub use lines::{Anchor, LineRow};
 pub use people::AccountRow;
@@ -59,6 +61,14 @@ pub enum StoreError {
         "another lendfs daemon uses the state directory {0}: stop it first, or choose another --state-dir"
     )]
     InUse(String),
+    /// What was written is not what is read.
+    #[error("the database {file} is damaged: {what}: restore it from a backup; nothing in it was changed")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The file system.
     #[error("the state directory: {0}")]
     Io(#[from] io::Error),
@@ -129,6 +139,7 @@ impl Store {
         drop(private_file(&file)?);
         let mut db = Connection::open(&file)?;
         db.busy_timeout(Duration::from_secs(5))?;
+        refuse_damaged(&db, &file)?;
         let migrations = migrations();
         // Before anything is written into it.
         if let SchemaVersion::Outside(found) = migrations.current_version(&db)? {
@@ -181,6 +192,52 @@ impl Store {
             Err(StoreError::Invalid(found))
         }
     }
+}
+
+/// Refuses a database in which anything that decides is damaged: of lines of which half were lost nobody could tell which
+/// were. The audit, which may be large and decides nothing, is left to who checks it.
+fn refuse_damaged(db: &Connection, file: &Path) -> Result<()> {
+    let damaged = |what: String| StoreError::Damaged {
+        file: file.display().to_string(),
+        what,
+    };
+    match look_for_damage(db) {
+        Ok(None) => Ok(()),
+        Ok(Some(what)) => Err(damaged(what)),
+        Err(error) => Err(match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                damaged(error.to_string())
+            }
+            _ => error.into(),
+        }),
+    }
+}
+
+fn look_for_damage(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut statement =
+        db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'audit'")?;
+    let tables = statement.query_map([], |row| row.get::<_, String>(0))?;
+    for table in tables.collect::<rusqlite::Result<Vec<_>>>()? {
+        let found: String = db.query_row(
+            "SELECT quick_check FROM pragma_quick_check(?1) LIMIT 1",
+            [&table],
+            |row| row.get(0),
+        )?;
+        if found != "ok" {
+            return Ok(Some(found));
+        }
+    }
+    let dangling = db
+        .query_row(
+            r#"SELECT "table", parent FROM pragma_foreign_key_check LIMIT 1"#,
+            [],
+            |row| {
+                let (table, parent): (String, String) = (row.get(0)?, row.get(1)?);
+                Ok(format!("a row of {table} refers to none of {parent}"))
+            },
+        )
+        .optional()?;
+    Ok(dangling)
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

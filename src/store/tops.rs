@@ -1,5 +1,7 @@
 //! The names in the top directories of mounts: unique for an account, and stable. Who comes later gives way.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Result, Store};
@@ -25,27 +27,19 @@ impl Store {
     /// The database's.
     pub fn name_tops(&mut self, account: AccountId, wanted: &[TopRow]) -> Result<Vec<TopEntry>> {
         let known = names(&self.db, account)?;
-        let settled = known.len() == wanted.len()
-            && wanted
-                .iter()
-                .all(|row| known.iter().any(|entry| entry.place == row.place));
-        if settled {
+        let has_name: HashSet<_> = known.iter().map(|entry| entry.place).collect();
+        if known.len() == wanted.len() && wanted.iter().all(|row| has_name.contains(&row.place)) {
             return Ok(known);
         }
+        let is_wanted: HashSet<_> = wanted.iter().map(|row| row.place).collect();
         let transaction = self.db.transaction()?;
-        for entry in known
-            .iter()
-            .filter(|entry| wanted.iter().all(|row| row.place != entry.place))
-        {
+        for entry in known.iter().filter(|entry| !is_wanted.contains(&entry.place)) {
             transaction.execute(
                 "DELETE FROM tops WHERE account = ?1 AND place = ?2",
                 (account.0, entry.place.0),
             )?;
         }
-        for row in wanted
-            .iter()
-            .filter(|row| known.iter().all(|entry| entry.place != row.place))
-        {
+        for row in wanted.iter().filter(|row| !has_name.contains(&row.place)) {
             let name = free_name(&transaction, account, row)?;
             take_name(&transaction, account, row.folder, row.place, &name, false)?;
         }

@@ -24,9 +24,8 @@ pub struct Backing {
 #[derive(Debug)]
 enum State {
     There {
+        /// Open for reading: file handles are opened on its mount.
         root: OwnedFd,
-        /// The root, open for reading: file handles are opened on its mount.
-        anchor: OwnedFd,
         stat: Stat,
         handles: Handles,
         file_system: FileSystemId,
@@ -62,7 +61,8 @@ impl Backing {
     /// Those of `statx(2)`, `open(2)`, `name_to_handle_at(2)` and `fstatvfs(3)`.
     pub fn new(root: OwnedFd, custody: Custody) -> io::Result<Self> {
         let stat = backing::stat(root.as_fd())?;
-        let anchor = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        // One descriptor for both uses: there may be many folders.
+        let root = backing::reopen(&root, libc::O_RDONLY | libc::O_DIRECTORY)?;
         let handles = match backing::handle(&root)? {
             None => Handles::None,
             Some(handle) if policy::handle_tells_number(handle.as_bytes(), stat.ino) => Handles::Numbered,
@@ -72,7 +72,6 @@ impl Backing {
         Ok(Self {
             state: State::There {
                 root,
-                anchor,
                 stat,
                 handles,
                 file_system,
@@ -118,10 +117,7 @@ impl Backing {
 
     /// What file handles are opened on.
     pub(super) fn anchor(&self) -> Result<BorrowedFd<'_>> {
-        match &self.state {
-            State::There { anchor, .. } => Ok(anchor.as_fd()),
-            State::Lost => Err(Error::Lost),
-        }
+        self.root()
     }
 
     /// The root's attributes when it was opened.

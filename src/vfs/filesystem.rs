@@ -21,7 +21,7 @@ use super::handles::Handles;
 use super::ids::{Ino, MountId};
 use super::journal::Journal;
 use super::journal::requests::{Former, Records};
-use super::kernel::{Features, Kernel};
+use super::kernel::{Features, Kernel, Offer};
 use super::locate::verdict_of;
 use super::locks::Waiters;
 use super::nameless::Nameless;
@@ -75,6 +75,7 @@ pub struct FileSystem {
     pub(super) mounted: SystemTime,
     pub(super) kernel: OnceLock<Box<dyn Kernel>>,
     pub(super) features: OnceLock<Features>,
+    pub(super) offer: OnceLock<Offer>,
     pub(super) id: MountId,
     pub(super) reach: Arc<Reach>,
     pub(super) cuts: Cuts,
@@ -141,12 +142,13 @@ impl FileSystem {
             shared: Arc::clone(shared),
             options,
             nodes: Nodes::new(Arc::clone(&shared.census), journal.clone()),
-            handles: Handles::new(shared.files_of_a_mount, journal.clone()),
+            handles: Handles::new(shared.files_of_a_mount, &shared.files_of_all, journal.clone()),
             waiters: Waiters::default(),
             requests: shared.counters.join(),
             mounted: SystemTime::now(),
             kernel: OnceLock::new(),
             features: OnceLock::new(),
+            offer: OnceLock::new(),
             id,
             reach: Arc::default(),
             cuts: Cuts::default(),

@@ -269,5 +269,34 @@ impl FileSystem {
 /// A name that nobody can be about to use.
 fn temporary_name() -> Result<Name> {
     let random = RandomState::new().hash_one(0);
-    Name::new(format!(".lendfs-{random:016x}")).map_err(|_| Error::BadName)
+    Name::new(format!("{TEMPORARY}{random:016x}")).map_err(|_| Error::BadName)
+}
+
+const TEMPORARY: &str = ".lendfs-";
+
+/// Tells whether a name is one of those under which the daemon makes what is about to take another's place.
+pub fn is_temporary(name: &[u8]) -> bool {
+    let number = name.strip_prefix(TEMPORARY.as_bytes());
+    number.is_some_and(|number| {
+        let digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        number.len() == 16 && number.iter().all(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_name_is_known_again() {
+        assert!(is_temporary(temporary_name().unwrap().as_bytes()));
+        for other in [
+            ".lendfs-",
+            ".lendfs-0123",
+            "lendfs-0123456789abcdef",
+            ".lendfs-0123456789abcdeg",
+        ] {
+            assert!(!is_temporary(other.as_bytes()), "{other}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::budget::Budget;
 use super::error::{Error, Result};
 use super::ids::{Fh, Ino, LockOwner};
 use super::journal::{DirectorySlot, FileSlot, Journal, LockerSlot, RouteRecord, requests};
@@ -236,22 +237,31 @@ pub struct Listed {
     pub kind: FileKind,
 }
 
+impl Drop for Handles {
+    fn drop(&mut self) {
+        self.budget.give_back(self.files.get_mut().len());
+    }
+}
+
 /// The tables of one mount.
 #[derive(Debug)]
 pub struct Handles {
     next: AtomicU64,
     limit: usize,
+    /// How many all mounts together may have open yet.
+    budget: Arc<Budget>,
     files: RwLock<HashMap<Fh, Arc<OpenFile>>>,
     directories: RwLock<HashMap<Fh, Arc<OpenDirectory>>>,
     journal: Option<Arc<Journal>>,
 }
 
 impl Handles {
-    /// Holds at most `limit` open files.
-    pub(super) fn new(limit: usize, journal: Option<Arc<Journal>>) -> Self {
+    /// Holds at most `limit` open files, of those that all mounts together may have.
+    pub(super) fn new(limit: usize, budget: &Arc<Budget>, journal: Option<Arc<Journal>>) -> Self {
         Self {
             next: AtomicU64::new(1),
             limit,
+            budget: Arc::clone(budget),
             files: RwLock::default(),
             directories: RwLock::default(),
             journal,
@@ -264,9 +274,11 @@ impl Handles {
         directories: impl Iterator<Item = (Fh, OpenDirectory)>, last: u64,
     ) {
         self.next.fetch_max(last + 1, Ordering::Relaxed);
-        self.files
-            .write()
-            .extend(files.map(|(fh, file)| (fh, Arc::new(file))));
+        let mut known = self.files.write();
+        let before = known.len();
+        known.extend(files.map(|(fh, file)| (fh, Arc::new(file))));
+        self.budget.take_anyway(known.len() - before);
+        drop(known);
         let directories = directories.map(|(fh, directory)| (fh, Arc::new(directory)));
         self.directories.write().extend(directories);
     }
@@ -274,10 +286,11 @@ impl Handles {
     /// Keeps an open file.
     ///
     /// # Errors
-    /// ENFILE if this mount has as many open as it may: its user shall not take all descriptors from the others.
+    /// ENFILE if this mount, or all together, have as many open as they may: no user shall take all descriptors from the
+    /// others, nor all of them together from the daemon.
     pub fn open_file(&self, file: OpenFile, fd: Option<Arc<OwnedFd>>) -> Result<Fh> {
         let mut files = self.files.write();
-        if files.len() >= self.limit {
+        if files.len() >= self.limit || !self.budget.take() {
             return Err(io::Error::from_raw_os_error(libc::ENFILE).into());
         }
         if let Some(fd) = fd {
@@ -331,7 +344,9 @@ impl Handles {
 
     /// Closes a file.
     pub fn release_file(&self, fh: Fh) -> Option<Arc<OpenFile>> {
-        self.files.write().remove(&fh)
+        let closed = self.files.write().remove(&fh);
+        self.budget.give_back(usize::from(closed.is_some()));
+        closed
     }
 
     /// Closes a directory.

@@ -40,6 +40,15 @@ pub struct Features {
     pub opens_itself: bool,
 }
 
+/// What the kernel of a mount offered at its start (`FUSE_INIT`), used or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// The version of the FUSE ABI.
+    pub abi: (u32, u32),
+    /// `FUSE_INIT` flags.
+    pub flags: u64,
+}
+
 /// Lets the kernel read and write a file of the backing by itself; in tests nobody does.
 pub trait Passthrough {
     /// Registers an open file (`O_PATH` suffices) with the kernel (`FUSE_DEV_IOC_BACKING_OPEN`). The credentials of

@@ -11,7 +11,7 @@ use crate::backing::{self, FileKind};
 use crate::policy::AccountId;
 
 /// The extended attribute that tells the maker's uid.
-const MAKER: &[u8] = b"trusted.lendfs.maker";
+pub(super) const MAKER: &[u8] = b"trusted.lendfs.maker";
 /// To read and write.
 const OWNERS_ACCESS: u32 = 0o600;
 
@@ -127,7 +127,7 @@ fn is_managed(seen: &Seen) -> bool {
     matches!(seen.folder.backing.custody(), Some(Custody::Managed))
 }
 
-fn uid(mark: &[u8]) -> Option<u32> {
+pub(super) fn uid(mark: &[u8]) -> Option<u32> {
     std::str::from_utf8(mark).ok()?.parse().ok()
 }
 

@@ -6,11 +6,21 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::edits::At;
 use super::error::Result;
 use super::filesystem::{FileSystem, Seen};
+use super::maker::{MAKER, uid};
 use crate::backing::{self, FileKind, Name};
 use crate::policy::ScratchMark;
 
 /// The extended attribute that marks what was made under a scratch name.
 const SCRATCH: &[u8] = b"trusted.lendfs.scratch";
+
+/// Tells whether a mark of the daemon's (`trusted.lendfs.*`) holds what the daemon writes there.
+pub fn is_mark_sound(attribute: &[u8], value: &[u8]) -> bool {
+    match attribute {
+        SCRATCH => ScratchMark::parse(value).is_ok(),
+        MAKER => uid(value).is_some(),
+        _ => false,
+    }
+}
 
 impl FileSystem {
     /// Tells whether an entry was made under a scratch name by the subject and still bears it.
@@ -97,5 +107,23 @@ impl FileSystem {
             backing::remove_xattr(fd.as_fd(), SCRATCH)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_was_written_by_another_is_noticed() {
+        for (attribute, value, sound) in [
+            (SCRATCH, &b"1000 name"[..], true),
+            (SCRATCH, b"name", false),
+            (MAKER, b"1000", true),
+            (MAKER, b"bob", false),
+            (b"trusted.lendfs.other", b"1000", false),
+        ] {
+            assert_eq!(is_mark_sound(attribute, value), sound, "{attribute:?} {value:?}");
+        }
     }
 }

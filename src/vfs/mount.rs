@@ -9,7 +9,7 @@ use super::adapter::{Adapter, Notifier};
 use super::filesystem::{FileSystem, Options};
 use super::ids::MountId;
 use super::journal::{Charter, Journal};
-use super::kernel::Features;
+use super::kernel::{Features, Offer};
 use super::pool::{Pool, extra};
 use super::resume::Keepsake;
 use super::shared::Shared;
@@ -256,6 +256,11 @@ impl Mount {
     /// Tells whether data may bypass the daemon, and could be cut.
     pub fn has_passthrough(&self) -> bool {
         self.filesystem.has_passthrough() && self.filesystem.reach.top().is_some()
+    }
+
+    /// What its kernel offered; `None` as long as that has not said anything.
+    pub fn offer(&self) -> Option<Offer> {
+        self.filesystem.offer.get().copied()
     }
 
     /// Where it is mounted now; `None` if it is not.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::backing::Backing;
 use super::behind::Behind;
+use super::budget::Budget;
 use super::census::Census;
 use super::counters::Counters;
 use super::descriptors::Descriptors;
@@ -111,6 +112,8 @@ pub struct Shared {
     pub(super) refusals: Refusals,
     /// How many files one mount may have open.
     pub(super) files_of_a_mount: usize,
+    /// How many all of them together.
+    pub(super) files_of_all: Arc<Budget>,
 }
 
 /// Changes of places that the store may not have seen yet; a snapshot of the store is brought up to date with them.
@@ -129,8 +132,8 @@ impl Drop for Changing {
 }
 
 impl Shared {
-    /// Starts with no folder at all. Of `files` that the daemon may have open, each mount may take a quarter, and
-    /// the nodes of all of them together.
+    /// Starts with no folder at all. Of `files` that the daemon may have open, each mount may take a quarter, all
+    /// together a half, and the nodes of all of them a quarter. The rest is for mounts, folders and who asks.
     ///
     /// `watch` is the one of a former daemon, by which is known what was changed since that ended.
     pub fn new(steward: Arc<dyn Steward>, files: usize, watch: Option<Watch>) -> Arc<Self> {
@@ -176,6 +179,7 @@ impl Shared {
             modes: NameLocks::default(),
             refusals: Refusals::default(),
             files_of_a_mount: files / 4,
+            files_of_all: Arc::new(Budget::new(files / 2)),
         })
     }
 

@@ -35,6 +35,8 @@ pub struct View {
     folders: HashMap<FolderId, Arc<FolderView>>,
     /// The names of the top directory.
     top: Arc<[TopEntry]>,
+    /// Which of them come in which order, to find one by its name.
+    by_name: Box<[u32]>,
 }
 
 /// One folder in a view; all views of one subject share it.
@@ -60,6 +62,7 @@ impl View {
                 subject: None,
                 folders: HashMap::new(),
                 top: Arc::default(),
+                by_name: Box::default(),
             };
         };
         let mut folders = HashMap::new();
@@ -75,6 +78,7 @@ impl View {
             generation: published.generation,
             subject: Some(subject),
             folders,
+            by_name: order(&top),
             top,
         }
     }
@@ -86,21 +90,29 @@ impl View {
 
     /// The entries of the top directory that the subject sees.
     pub fn top(&self) -> impl Iterator<Item = (&TopEntry, &Arc<FolderView>, Cursor)> {
-        self.top.iter().filter_map(|entry| {
-            let folder = self.folders.get(&entry.folder)?;
-            let cursor = folder.cursor_at_top(entry.place)?;
-            folder
-                .tree
-                .verdict(cursor)
-                .sees()
-                .then_some((entry, folder, cursor))
-        })
+        self.top.iter().filter_map(|entry| self.seen_at_top(entry))
+    }
+
+    fn seen_at_top<'a>(&'a self, entry: &'a TopEntry) -> Option<(&'a TopEntry, &'a Arc<FolderView>, Cursor)> {
+        let folder = self.folders.get(&entry.folder)?;
+        let cursor = folder.cursor_at_top(entry.place)?;
+        let sees = folder.tree.verdict(cursor).sees();
+        sees.then_some((entry, folder, cursor))
     }
 
     /// One entry of the top directory.
     pub fn top_entry(&self, name: &[u8]) -> Option<(&TopEntry, &Arc<FolderView>, Cursor)> {
-        self.top().find(|(entry, ..)| &*entry.name == name)
+        let of = |index: &u32| &self.top[*index as usize];
+        let found = self.by_name.binary_search_by(|index| (*of(index).name).cmp(name));
+        self.seen_at_top(of(&self.by_name[found.ok()?]))
     }
+}
+
+/// The order of the names, of which there are no two alike.
+fn order(top: &[TopEntry]) -> Box<[u32]> {
+    let mut order: Box<[u32]> = (0..).take(top.len()).collect();
+    order.sort_by(|one, other| top[*one as usize].name.cmp(&top[*other as usize].name));
+    order
 }
 
 /// The folders that are compiled, for all mounts: another mount of a subject costs nothing, nor a change of policy
@@ -110,14 +122,35 @@ pub(super) struct FolderViews {
     known: Mutex<Known>,
 }
 
-/// By folder and subject, of whom there may be several: with other ceilings, say.
-type Known = HashMap<(FolderId, AccountId), Vec<Weak<FolderView>>>;
+#[derive(Default)]
+struct Known {
+    /// By folder and subject, of whom there may be several: with other ceilings, say.
+    views: HashMap<(FolderId, AccountId), Vec<Weak<FolderView>>>,
+    /// How many there were when those that nobody has any more were last taken out.
+    cleared: usize,
+}
+
+impl Known {
+    fn add(&mut self, key: (FolderId, AccountId), view: &Arc<FolderView>) {
+        // Not each time: there may be many.
+        if self.views.len() >= 2 * self.cleared {
+            self.views.retain(|_, views| {
+                views.retain(|view| view.strong_count() > 0);
+                !views.is_empty()
+            });
+            self.cleared = self.views.len().max(8);
+        }
+        let views = self.views.entry(key).or_default();
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Arc::downgrade(view));
+    }
+}
 
 impl FolderViews {
     /// The view that a subject has of a folder; compiled if it is not known.
     fn of(&self, policy: &Arc<FolderPolicy>, backing: &Arc<Backing>, subject: &Subject) -> Arc<FolderView> {
         let key = (policy.id, subject.account);
-        let known = self.known.lock().get(&key).and_then(|known| {
+        let known = self.known.lock().views.get(&key).and_then(|known| {
             known
                 .iter()
                 .filter_map(Weak::upgrade)
@@ -132,12 +165,7 @@ impl FolderViews {
             tree: SubjectTree::compile(policy, subject),
             backing: Arc::clone(backing),
         });
-        let mut known = self.known.lock();
-        known.retain(|_, views| {
-            views.retain(|view| view.strong_count() > 0);
-            !views.is_empty()
-        });
-        known.entry(key).or_default().push(Arc::downgrade(&view));
+        self.known.lock().add(key, &view);
         view
     }
 }

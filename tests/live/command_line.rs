@@ -306,7 +306,7 @@ fn how_it_runs_is_told_to_scripts_too() {
     );
     assert_eq!(
         world.json(ROOT, "check"),
-        json!([{"ok": true, "what": "the database is whole", "advice": null}])
+        json!([{"ok": true, "grade": "ok", "about": "database", "what": "the database is whole", "advice": null}])
     );
     // What a machine lacks comes with what to do about it.
     let findings = world.json(BOB, "doctor");

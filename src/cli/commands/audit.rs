@@ -73,7 +73,7 @@ impl Audit {
                      meanwhile"
                         .into(),
                 ),
-                error @ ClientError::Refused(_) => error.into(),
+                error @ (ClientError::Refused(_) | ClientError::Silent { .. }) => error.into(),
             })?;
             request.after = Some(news.last);
             if !print(&news.lines, json)? {

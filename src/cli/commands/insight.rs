@@ -1,7 +1,6 @@
-//! status, doctor, check
+//! status
 
 use crate::cli::{CliError, output};
-use crate::control::answers::Finding;
 use crate::control::client::Client;
 use crate::control::requests;
 
@@ -27,34 +26,4 @@ pub(super) fn status(client: &Client, json: bool) -> Result<(), CliError> {
         }
         text
     })
-}
-
-pub(super) fn doctor(client: &Client, json: bool) -> Result<(), CliError> {
-    output::show(&client.call(&requests::Doctor {})?, json, |findings| {
-        in_words(findings)
-    })
-}
-
-pub(super) fn check(client: &Client, json: bool) -> Result<(), CliError> {
-    output::show(&client.call(&requests::Check {})?, json, |findings| {
-        in_words(findings)
-    })
-}
-
-fn in_words(findings: &[Finding]) -> String {
-    findings
-        .iter()
-        .map(|finding| {
-            let advice = finding
-                .advice
-                .as_ref()
-                .map(|advice| format!(" ({advice})"))
-                .unwrap_or_default();
-            format!(
-                "{}  {}{advice}\n",
-                if finding.ok { "ok  " } else { "FAIL" },
-                finding.what
-            )
-        })
-        .collect()
 }

@@ -1,7 +1,9 @@
 //! The commands, by what they are about.
 
 mod audit;
+mod check;
 mod daemon;
+mod doctor;
 mod folders;
 mod insight;
 mod ls;
@@ -83,9 +85,9 @@ pub(super) enum Command {
     /// Show how the daemon runs
     Status,
     /// Look at what this machine offers and lacks
-    Doctor,
+    Doctor(doctor::Doctor),
     /// Compare the store with the disk (root)
-    Check,
+    Check(check::Check),
 }
 
 impl Command {
@@ -122,8 +124,8 @@ impl Command {
             Self::Why(command) => command.run(client, json),
             Self::Audit(command) => command.run(client, json),
             Self::Status => insight::status(client, json),
-            Self::Doctor => insight::doctor(client, json),
-            Self::Check => insight::check(client, json),
+            Self::Doctor(command) => command.run(client, json),
+            Self::Check(command) => command.run(client, json),
         }
     }
 }

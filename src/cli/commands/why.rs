@@ -47,7 +47,7 @@ fn follow(client: &Client, json: bool, mut after: u64) -> Result<(), CliError> {
                 "the daemon has ended, and what it had noted is gone: run 'lendfs why --follow' again when it is back"
                     .into(),
             ),
-            error @ ClientError::Refused(_) => error.into(),
+            error @ (ClientError::Refused(_) | ClientError::Silent { .. }) => error.into(),
         })?;
         after = answer.last;
         for refusal in &answer.refusals {

@@ -3,7 +3,7 @@
 use fuser::{InitFlags, KernelConfig, Version};
 
 use crate::vfs::filesystem::FileSystem;
-use crate::vfs::kernel::Features;
+use crate::vfs::kernel::{Features, Offer};
 
 /// The largest write in one request, in bytes: what a worker's buffer is touched for at most.
 const MAX_WRITE: u32 = 1 << 20;
@@ -49,6 +49,10 @@ pub(super) fn agree(fs: &FileSystem, config: &mut KernelConfig) {
         let _ = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH);
         let _ = config.set_max_stack_depth(1);
     }
+    let _ = fs.offer.set(Offer {
+        abi: (config.kernel_abi().0, config.kernel_abi().1),
+        flags: config.capabilities().bits(),
+    });
     // A further worker of the same mount is told the same.
     let _ = fs.features.set(features);
 }

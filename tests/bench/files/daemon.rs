@@ -158,6 +158,7 @@ impl Daemon {
         let client = Client {
             socket: self.socket.clone(),
             user: Some(user.into()),
+            patience: lendfs::control::client::PATIENCE,
         };
         client.call(request)?;
         Ok(())

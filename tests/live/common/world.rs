@@ -1,5 +1,6 @@
 //! A daemon of the test's own, its users' mounts, and the command line.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub struct World {
     config: Option<PathBuf>,
     files: Option<u32>,
     kept: bool,
+    variables: Vec<(String, OsString)>,
     _users: Users,
 }
 
@@ -58,6 +60,7 @@ impl World {
             config: None,
             files: None,
             kept: false,
+            variables: Vec::new(),
             _users: users,
         };
         std::fs::set_permissions(&world.dir, PermissionsExt::from_mode(0o755)).unwrap();
@@ -117,6 +120,11 @@ impl World {
         self.kept_daemon(Some(former))
     }
 
+    /// Sets a variable in the environment of the daemon that is started next.
+    pub fn variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.variables.push((name.into(), value.into()));
+    }
+
     /// Starts the daemon.
     pub fn start(&mut self) {
         let mut child = self.daemon_command().stdout(Stdio::piped()).spawn().unwrap();
@@ -156,7 +164,8 @@ impl World {
             .arg("--socket")
             .arg(self.socket())
             .stdin(Stdio::null())
-            .stderr(log);
+            .stderr(log)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }
@@ -333,15 +342,22 @@ impl Drop for World {
     }
 }
 
+/// What is mounted where; another test may have mounted something where the name is no text.
+pub fn mount_table() -> String {
+    String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo").unwrap()).into_owned()
+}
+
 /// What is mounted below a directory, the innermost first.
 pub fn mounts_below(directory: &Path) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts
-        .lines()
-        .rev()
-        .filter_map(|line| line.split(' ').nth(4).map(PathBuf::from))
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap();
+    let mut below: Vec<_> = mounts
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.split(|&byte| byte == b' ').nth(4))
+        .map(lendfs::backing::unescape_mountinfo)
         .filter(|at| at.starts_with(directory))
-        .collect()
+        .collect();
+    below.reverse();
+    below
 }
 
 fn can_mount() -> bool {
