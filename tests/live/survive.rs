@@ -191,7 +191,7 @@ fn a_restart_for_another_program_leaves_mounts_and_the_end_of_the_keeper_takes_t
     kill(Pid::from_raw(world.pid().cast_signed()), Signal::SIGHUP).unwrap();
     assert_ne!(world.kept_daemon(Some(former)), former);
     BOB.run(|| assert_eq!(names(&mount.join("tests")), ["file"]));
-    assert!(world.logged().contains("took over the mounts"));
+    has_taken_over(&world, 1);
     world.end(Signal::SIGTERM);
     assert_eq!(mounts_below(&world.dir), Vec::<PathBuf>::new());
     assert!(!world.socket().exists());
