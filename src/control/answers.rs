@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::wire::Bytes;
 
 /// A command was carried out.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Said {
     /// What was done.
     pub done: String,
@@ -16,7 +17,7 @@ pub struct Said {
 }
 
 /// A folder in a listing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Folder {
     /// Its name in the caller's top directory.
     pub name: String,
@@ -35,7 +36,7 @@ pub struct Folder {
 }
 
 /// An invitation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Invitation {
     /// The folder's name.
     pub folder: String,
@@ -50,7 +51,7 @@ pub struct Invitation {
 }
 
 /// All lines of a folder that the caller may see.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Permissions {
     /// The shares.
     pub grants: Vec<Grant>,
@@ -61,7 +62,7 @@ pub struct Permissions {
 }
 
 /// A share.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
     /// Where.
     pub path: String,
@@ -72,7 +73,7 @@ pub struct Grant {
 }
 
 /// An invitation that waits.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PendingInvitation {
     /// Where.
     pub path: String,
@@ -85,7 +86,7 @@ pub struct PendingInvitation {
 }
 
 /// A rule.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rule {
     /// Where.
     pub path: String,
@@ -98,7 +99,7 @@ pub struct Rule {
 }
 
 /// A verdict with its reasons.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The folder's name.
     pub folder: String,
@@ -119,7 +120,7 @@ pub struct Explanation {
 }
 
 /// What decided.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DecidedBy {
     /// `owner`, `grant`, `rule`, `none` or `ceiling`.
     pub kind: String,
@@ -132,7 +133,7 @@ pub struct DecidedBy {
 }
 
 /// A line that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChainLine {
     /// `grant` or `rule`.
     pub kind: String,
@@ -147,7 +148,7 @@ pub struct ChainLine {
 }
 
 /// What is known of a directory beside its files.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Around {
     /// Where the caller has it mounted.
     pub at: Vec<Bytes>,
@@ -156,7 +157,7 @@ pub struct Around {
 }
 
 /// An entry of a directory at which lines of others stand.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Others {
     /// Its name.
     pub name: Bytes,
@@ -165,7 +166,7 @@ pub struct Others {
 }
 
 /// A line that stands at an entry.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LineOfOther {
     /// Whom it names.
     pub principal: String,
@@ -174,7 +175,7 @@ pub struct LineOfOther {
 }
 
 /// A mount.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Mount {
     /// On whose behalf.
     pub subject: String,
@@ -185,7 +186,7 @@ pub struct Mount {
 }
 
 /// An account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct User {
     /// The login name.
     pub name: String,
@@ -201,7 +202,7 @@ pub struct User {
 }
 
 /// A group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// Its name.
     pub name: String,
@@ -210,7 +211,7 @@ pub struct Group {
 }
 
 /// What happened.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Audit {
     /// To ask for what comes after.
     pub last: i64,
@@ -219,7 +220,7 @@ pub struct Audit {
 }
 
 /// A line of the audit.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditLine {
     /// Milliseconds since 1970, UTC.
     pub at: i64,
@@ -240,7 +241,7 @@ pub struct AuditLine {
 }
 
 /// How the daemon runs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The version of the daemon.
     pub version: String,
@@ -277,7 +278,7 @@ pub struct Status {
 }
 
 /// Something that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// Whether it is as it should be.
     pub ok: bool,
@@ -288,7 +289,7 @@ pub struct Finding {
 }
 
 /// What was refused of late.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Why {
     /// To ask for what comes after.
     pub last: u64,
@@ -297,7 +298,7 @@ pub struct Why {
 }
 
 /// A system call that was refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Refusal {
     /// Milliseconds since 1970, UTC.
     pub at: i64,
