@@ -52,22 +52,31 @@ impl Description {
         let answered = ResponseBuilder::new()
             .description("It is done")
             .content("application/json", content(answer));
-        let mut operation = OperationBuilder::new()
+        let operation = OperationBuilder::new()
             .operation_id(Some(C::NAME))
             .summary(summary(&C::schema()))
             .parameter(user)
             .request_body(Some(body.build()))
             .response("200", answered);
-        for (status, why) in REFUSALS {
-            let refused = ResponseBuilder::new().description(why).content(
-                "application/json",
-                content(Ref::from_schema_name(Failure::name())),
-            );
-            operation = operation.response(status, refused);
-        }
-        self.paths = self
-            .paths
-            .path(C::path(), PathItem::new(HttpMethod::Post, operation));
+        let item = PathItem::new(HttpMethod::Post, refusals(operation));
+        self.paths = self.paths.path(C::path(), item);
+        self
+    }
+
+    /// Adds something that is read, as text of a kind.
+    #[must_use]
+    pub fn text(mut self, path: &str, kind: &str, summary: &str) -> Self {
+        self.named::<Failure>();
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let answered = ResponseBuilder::new()
+            .description("As of now")
+            .content(kind, content(text));
+        let operation = OperationBuilder::new()
+            .operation_id(Some(path.trim_start_matches('/')))
+            .summary(Some(summary))
+            .response("200", answered);
+        let item = PathItem::new(HttpMethod::Get, refusals(operation));
+        self.paths = self.paths.path(path, item);
         self
     }
 
@@ -124,6 +133,16 @@ impl Description {
             self.components = components.schema(name, schema);
         }
     }
+}
+
+fn refusals(operation: OperationBuilder) -> OperationBuilder {
+    REFUSALS.into_iter().fold(operation, |operation, (status, why)| {
+        let refused = ResponseBuilder::new().description(why).content(
+            "application/json",
+            content(Ref::from_schema_name(Failure::name())),
+        );
+        operation.response(status, refused)
+    })
 }
 
 fn content(schema: impl Into<RefOr<Schema>>) -> utoipa::openapi::Content {

@@ -10,6 +10,8 @@ mod core;
 mod door;
 mod error;
 mod folders;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod holders;
 mod insight;
 mod mounter;
