@@ -50,7 +50,9 @@ pub(crate) fn run(bytes: &[u8]) {
     let door = Arc::clone(&core.lock().door);
     let service = TowerToHyperService::new(router(Arc::clone(&core)));
     for line in bytes.split(|byte| *byte == b'\n').take(MOST) {
-        let Some(request) = parse(line, &door) else { continue };
+        let Some(request) = parse(line, &door) else {
+            continue;
+        };
         let shown = String::from_utf8_lossy(line).into_owned();
         let (status, body) = runtime().block_on(async {
             let response = service.call(request).await.unwrap_or_else(|never| match never {});

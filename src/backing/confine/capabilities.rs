@@ -99,7 +99,9 @@ mod tests {
     #[test]
     fn the_unit_leaves_the_daemon_what_it_keeps_and_no_more() {
         let unit = include_str!("../../../systemd/lendfs.service");
-        let lines = unit.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+        let lines = unit
+            .lines()
+            .filter_map(|line| line.strip_prefix("CapabilityBoundingSet="));
         let mut left: Vec<_> = lines.flat_map(str::split_whitespace).collect();
         let mut kept: Vec<_> = KEPT
             .iter()

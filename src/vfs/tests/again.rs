@@ -52,7 +52,9 @@ impl Again {
         let record = records.take();
         requests::begin(record.as_ref(), UNIQUE);
         if until != Until::Begun {
-            let errno = request(&self.filesystem, self.folder).err().map_or(0, |error| error.errno());
+            let errno = request(&self.filesystem, self.folder)
+                .err()
+                .map_or(0, |error| error.errno());
             if until == Until::Done {
                 requests::end(errno);
             }
@@ -78,7 +80,10 @@ fn what_was_removed_is_not_removed_again_though_another_has_its_name() {
         assert!(again.on_disk("file").is_none());
         std::fs::write(again.bench.on_disk("file"), "another").unwrap();
         let name = (again.folder, &b"file"[..]);
-        again.filesystem.remove_again(CALLER, progress, name, false).unwrap();
+        again
+            .filesystem
+            .remove_again(CALLER, progress, name, false)
+            .unwrap();
         assert_eq!(take_asked(), 1, "one question");
         assert!(again.on_disk("file").is_some(), "{until:?}");
     }
@@ -99,7 +104,10 @@ fn what_was_removed_is_not_removed_again_though_another_has_its_name() {
     let inode = (stat.ino, stat.birth.map_or(0, crate::backing::Birth::to_bits));
     let progress = Progress::Reached { inode, value, time };
     let name = (again.folder, &b"file"[..]);
-    again.filesystem.remove_again(CALLER, progress, name, false).unwrap();
+    again
+        .filesystem
+        .remove_again(CALLER, progress, name, false)
+        .unwrap();
     assert!(again.on_disk("file").is_none(), "it is done then");
 }
 
@@ -109,11 +117,19 @@ fn what_was_renamed_is_not_renamed_again_and_its_node_has_followed() {
         let again = Again::new();
         let (from, to) = ((again.folder, &b"file"[..]), (again.folder, &b"other"[..]));
         let inode = again.on_disk("file").unwrap().ino();
-        let node = again.filesystem.lookup(CALLER, again.folder, b"file").unwrap().attr.ino;
+        let node = again
+            .filesystem
+            .lookup(CALLER, again.folder, b"file")
+            .unwrap()
+            .attr
+            .ino;
         let flags = RenameFlags::default();
         let progress = again.killed(until, |fs, _| fs.rename(CALLER, from, to, flags));
         std::fs::write(again.bench.on_disk("file"), "another").unwrap();
-        again.filesystem.rename_again(CALLER, progress, from, to, flags).unwrap();
+        again
+            .filesystem
+            .rename_again(CALLER, progress, from, to, flags)
+            .unwrap();
         assert_eq!(take_asked(), 1);
         assert_eq!(again.on_disk("other").unwrap().ino(), inode, "{until:?}");
         assert!(again.on_disk("file").is_some());
@@ -127,7 +143,10 @@ fn what_was_renamed_is_not_renamed_again_and_its_node_has_followed() {
         ..RenameFlags::default()
     };
     let progress = again.killed(Until::Carried, |fs, _| fs.rename(CALLER, from, to, flags));
-    again.filesystem.rename_again(CALLER, progress, from, to, flags).unwrap();
+    again
+        .filesystem
+        .rename_again(CALLER, progress, from, to, flags)
+        .unwrap();
     assert!(again.on_disk("file").unwrap().is_dir() && again.on_disk("sub").unwrap().is_file());
 }
 
@@ -140,8 +159,13 @@ fn what_was_made_is_found_and_what_was_there_before_is_not_taken_for_it() {
         let inode = again.on_disk("new").unwrap().ino();
         let name = (again.folder, &b"new"[..]);
         let fs = &again.filesystem;
-        let made = fs.make_again(CALLER, progress, name, FileKind::Directory, || make(fs, again.folder));
-        assert_eq!(made.unwrap().attr.ino, Ino::of(crate::policy::FolderId(1), inode).unwrap());
+        let made = fs.make_again(CALLER, progress, name, FileKind::Directory, || {
+            make(fs, again.folder)
+        });
+        assert_eq!(
+            made.unwrap().attr.ino,
+            Ino::of(crate::policy::FolderId(1), inode).unwrap()
+        );
         assert_eq!(take_asked(), 1);
     }
     let again = Again::new();
@@ -150,7 +174,9 @@ fn what_was_made_is_found_and_what_was_there_before_is_not_taken_for_it() {
     std::thread::sleep(std::time::Duration::from_millis(50));
     let progress = again.killed(Until::Carried, make);
     let name = (again.folder, &b"sub"[..]);
-    let made = fs.make_again(CALLER, progress, name, FileKind::Directory, || make(fs, again.folder));
+    let made = fs.make_again(CALLER, progress, name, FileKind::Directory, || {
+        make(fs, again.folder)
+    });
     assert_eq!(made.unwrap_err().errno(), libc::EEXIST, "it was there before");
 }
 
