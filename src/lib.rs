@@ -16,6 +16,9 @@ pub mod backing;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod keeper;
 pub mod policy;
 pub mod store;

@@ -334,6 +334,7 @@ pub fn unescape(field: &[u8]) -> PathBuf {
     while let Some((&byte, after)) = rest.split_first() {
         let octal = after
             .get(..3)
+            .filter(|digits| digits.iter().all(u8::is_ascii_digit))
             .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match octal {
             Some(escaped) if byte == b'\\' => {

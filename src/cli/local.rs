@@ -34,7 +34,7 @@ pub(super) fn place(typed: &OsStr) -> Result<PlaceRef, CliError> {
 }
 
 /// A path by the innermost mount that it lies in.
-fn inside(mounts: &[PathBuf], path: &Path) -> Option<PlaceRef> {
+pub(crate) fn inside(mounts: &[PathBuf], path: &Path) -> Option<PlaceRef> {
     let mounts = mounts.iter().filter(|mount| path.starts_with(mount));
     let mount = mounts.max_by_key(|mount| mount.as_os_str().len())?;
     let bytes = |path: &Path| Bytes(path.as_os_str().as_bytes().into());
@@ -57,7 +57,7 @@ fn followed(path: &Path) -> Option<PathBuf> {
 }
 
 /// An absolute path without `.` and `..`, symbolic links as they are.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     let here = std::env::current_dir()
         .map_err(|error| CliError::Other(format!("the working directory is not there: {error}")))?;
     let mut absolute = PathBuf::new();
@@ -87,7 +87,7 @@ pub(super) fn directory(path: &OsStr) -> Result<Bytes, CliError> {
 }
 
 /// The places where something of type `fuse.lendfs` is mounted.
-fn mounts_of_lendfs(mountinfo: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn mounts_of_lendfs(mountinfo: &[u8]) -> Vec<PathBuf> {
     mountinfo
         .split(|&byte| byte == b'\n')
         .filter(|line| line.windows(15).any(|part| part == b" - fuse.lendfs "))

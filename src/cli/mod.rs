@@ -1,7 +1,7 @@
 //! The command line: parses, asks the daemon, prints what it answers.
 
 mod commands;
-mod local;
+pub(crate) mod local;
 mod output;
 
 use std::ffi::OsString;
@@ -50,7 +50,7 @@ struct Global {
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-enum CliError {
+pub(crate) enum CliError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]

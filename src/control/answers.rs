@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use super::finding::{Checking, Finding, Grade};
 use super::wire::Bytes;
 
 /// A command was carried out.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Said {
     /// What was done.
     pub done: String,
@@ -17,7 +18,7 @@ pub struct Said {
 }
 
 /// A folder in a listing.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Folder {
     /// Its name in the caller's top directory.
     pub name: String,
@@ -36,7 +37,7 @@ pub struct Folder {
 }
 
 /// An invitation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Invitation {
     /// The folder's name.
     pub folder: String,
@@ -51,7 +52,7 @@ pub struct Invitation {
 }
 
 /// All lines of a folder that the caller may see.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Permissions {
     /// The shares.
     pub grants: Vec<Grant>,
@@ -62,7 +63,7 @@ pub struct Permissions {
 }
 
 /// A share.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
     /// Where.
     pub path: String,
@@ -73,7 +74,7 @@ pub struct Grant {
 }
 
 /// An invitation that waits.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PendingInvitation {
     /// Where.
     pub path: String,
@@ -86,7 +87,7 @@ pub struct PendingInvitation {
 }
 
 /// A rule.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Rule {
     /// Where.
     pub path: String,
@@ -99,7 +100,7 @@ pub struct Rule {
 }
 
 /// A verdict with its reasons.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The folder's name.
     pub folder: String,
@@ -120,7 +121,7 @@ pub struct Explanation {
 }
 
 /// What decided.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DecidedBy {
     /// `owner`, `grant`, `rule`, `none` or `ceiling`.
     pub kind: String,
@@ -133,7 +134,7 @@ pub struct DecidedBy {
 }
 
 /// A line that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChainLine {
     /// `grant` or `rule`.
     pub kind: String,
@@ -148,7 +149,7 @@ pub struct ChainLine {
 }
 
 /// What is known of a directory beside its files.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Around {
     /// Where the caller has it mounted.
     pub at: Vec<Bytes>,
@@ -157,7 +158,7 @@ pub struct Around {
 }
 
 /// An entry of a directory at which lines of others stand.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Others {
     /// Its name.
     pub name: Bytes,
@@ -166,7 +167,7 @@ pub struct Others {
 }
 
 /// A line that stands at an entry.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LineOfOther {
     /// Whom it names.
     pub principal: String,
@@ -175,7 +176,7 @@ pub struct LineOfOther {
 }
 
 /// A mount.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Mount {
     /// On whose behalf.
     pub subject: String,
@@ -186,7 +187,7 @@ pub struct Mount {
 }
 
 /// An account.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct User {
     /// The login name.
     pub name: String,
@@ -202,7 +203,7 @@ pub struct User {
 }
 
 /// A group.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// Its name.
     pub name: String,
@@ -211,7 +212,7 @@ pub struct Group {
 }
 
 /// What happened.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Audit {
     /// To ask for what comes after.
     pub last: i64,
@@ -220,7 +221,7 @@ pub struct Audit {
 }
 
 /// A line of the audit.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditLine {
     /// Milliseconds since 1970, UTC.
     pub at: i64,
@@ -241,7 +242,7 @@ pub struct AuditLine {
 }
 
 /// How the daemon runs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The version of the daemon.
     pub version: String,
@@ -278,7 +279,7 @@ pub struct Status {
 }
 
 /// What was refused of late.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Why {
     /// To ask for what comes after.
     pub last: u64,
@@ -287,7 +288,7 @@ pub struct Why {
 }
 
 /// A system call that was refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Refusal {
     /// Milliseconds since 1970, UTC.
     pub at: i64,

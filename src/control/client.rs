@@ -111,7 +111,7 @@ impl Client {
             .map_err(|error| garbled(&error))?;
         let connection = tokio::spawn(connection);
         let body = serde_json::to_vec(command).map_err(|error| garbled(&error))?;
-        let mut request = hyper::Request::post(format!("/v1/{}", C::NAME))
+        let mut request = hyper::Request::post(C::path())
             .header("host", "lendfs")
             .header("content-type", "application/json");
         if let Some(user) = &self.user {

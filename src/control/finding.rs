@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// It is as it should be.
@@ -29,7 +29,7 @@ impl Grade {
 }
 
 /// Something that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
     /// Whether it is as it should be: the grade is `ok`.
     pub ok: bool,
@@ -93,7 +93,7 @@ impl Finding {
 }
 
 /// How far a check is, and what it found since it was last asked.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Checking {
     /// Its number, to ask on.
     pub job: u64,

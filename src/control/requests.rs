@@ -1,6 +1,7 @@
 //! The requests, one type for each command.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Command;
 use super::answers as answer;
@@ -9,8 +10,9 @@ use super::wire::{Bytes, PlaceRef};
 macro_rules! request {
     ($(#[$doc:meta])* $name:ident = $word:literal -> $answer:ty { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
+        #[schema(as = request::$name)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type,)*
         }
@@ -30,6 +32,7 @@ request! {
         /// A directory to adopt, as an absolute path.
         path: Option<Bytes>,
         /// `override` or `widen`.
+        #[schema(pattern = "^(override|widen)$")]
         inherit: Option<String>,
     }
 }
@@ -81,6 +84,7 @@ request! {
         /// With whom.
         with: String,
         /// The level.
+        #[schema(pattern = "^(invisible|locked|view|edit|full|admin|online-view|online-edit)$")]
         level: String,
     }
 }
@@ -131,6 +135,7 @@ request! {
         /// For whom.
         principal: String,
         /// The level.
+        #[schema(pattern = "^(invisible|locked|view|edit|full|admin|online-view|online-edit)$")]
         level: String,
         /// His processes that still hold what is taken back are ended.
         #[serde(default)]
@@ -180,6 +185,7 @@ request! {
         /// The kernel refuses every change.
         read_only: bool,
         /// Nothing exceeds this level.
+        #[schema(pattern = "^(invisible|locked|view|edit|full|admin)$")]
         ceiling: Option<String>,
         /// It is a managed session.
         online: bool,
@@ -188,6 +194,7 @@ request! {
         /// The kernel applies modes and owners.
         default_permissions: bool,
         /// Everything is shown to belong to this `UID:GID`.
+        #[schema(pattern = "^[0-9]+:[0-9]+$")]
         own: Option<String>,
         /// What is open is cut at once when the policy changes.
         strict: bool,
@@ -214,6 +221,7 @@ request! {
         /// The e-mail address.
         email: Option<String>,
         /// `member` or `viewer`.
+        #[schema(pattern = "^(member|viewer)$")]
         kind: Option<String>,
     }
 }
@@ -276,6 +284,7 @@ request! {
         /// By one account.
         actor: Option<String>,
         /// `change` or `refusal`.
+        #[schema(pattern = "^(change|refusal)$")]
         kind: Option<String>,
         /// With one word: a command's, or `refused`.
         action: Option<String>,

@@ -4,17 +4,25 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Bytes of a path or name: text where they are text, hexadecimal digits otherwise. Nothing is lost.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Wire", into = "Wire")]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "Wire", into = "Wire")]
+#[schema(value_type = Wire)]
 pub struct Bytes(pub Vec<u8>);
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(untagged, deny_unknown_fields)]
 enum Wire {
+    /// As it is.
     Text(String),
-    Hex { hex: String },
+    /// What is no text.
+    Hex {
+        /// Two digits for each byte.
+        #[schema(pattern = "^([0-9a-fA-F]{2})*$")]
+        hex: String,
+    },
 }
 
 impl From<Bytes> for Wire {
@@ -32,23 +40,26 @@ impl From<Bytes> for Wire {
     }
 }
 
-impl From<Wire> for Bytes {
-    fn from(wire: Wire) -> Self {
-        match wire {
-            Wire::Text(text) => Self(text.into_bytes()),
-            Wire::Hex { hex } => Self(
-                hex.as_bytes()
-                    .chunks(2)
-                    .map(|pair| {
-                        // What is no digit becomes a NUL, which no path has: it is refused as such.
-                        std::str::from_utf8(pair)
-                            .ok()
-                            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-                            .unwrap_or(0)
-                    })
-                    .collect(),
-            ),
-        }
+/// Why something is no bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("hex is two hexadecimal digits for each byte")]
+struct NotHex;
+
+impl TryFrom<Wire> for Bytes {
+    type Error = NotHex;
+
+    fn try_from(wire: Wire) -> Result<Self, NotHex> {
+        let hex = match wire {
+            Wire::Text(text) => return Ok(Self(text.into_bytes())),
+            Wire::Hex { hex } => hex,
+        };
+        let digit = |digit: &u8| char::from(*digit).to_digit(16);
+        let pairs = hex.as_bytes().chunks(2);
+        let bytes = pairs.map(|pair| match pair {
+            [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+            _ => None,
+        });
+        bytes.collect::<Option<_>>().map(Self).ok_or(NotHex)
     }
 }
 
@@ -66,8 +77,8 @@ impl Bytes {
 }
 
 /// A place as the user wrote it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum PlaceRef {
     /// `FOLDER` or `FOLDER/PATH`
     Named(Bytes),
@@ -80,10 +91,11 @@ pub enum PlaceRef {
     },
 }
 
-/// A name as it is shown: as it is where it is printable, else quoted as a shell reads it (`$'...'`).
+/// A name as it is shown: as it is where it is printable, else quoted as a shell reads it (`$'...'`). So is one that looks
+/// as if it were quoted: no two names are shown alike.
 pub fn quoted(name: &[u8]) -> String {
     match std::str::from_utf8(name) {
-        Ok(text) if !text.chars().any(char::is_control) => text.into(),
+        Ok(text) if !text.chars().any(char::is_control) && !text.starts_with("$'") => text.into(),
         _ => {
             let escaped: String = name
                 .iter()
@@ -121,5 +133,14 @@ mod tests {
         assert_eq!(quoted("\u{fc}mlaut x".as_bytes()), "\u{fc}mlaut x");
         assert_eq!(quoted(b"bell\x07"), r"$'bell\x07'");
         assert_eq!(quoted(b"\xff'\\\n"), r"$'\xff\'\\\x0a'");
+        assert_eq!(quoted(br"$'\xff'"), r"$'$\'\\xff\''");
+    }
+
+    #[test]
+    fn what_is_no_pair_of_digits_is_refused() {
+        for wrong in ["f", "+f", "0g", "\u{fc}"] {
+            let sent = format!(r#"{{"hex":"{wrong}"}}"#);
+            assert!(serde_json::from_str::<Bytes>(&sent).is_err(), "{wrong}");
+        }
     }
 }

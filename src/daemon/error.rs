@@ -76,6 +76,21 @@ impl Refused {
         };
         Self::failed(format!("{what} {}: {error}{hint}", quoted(path)))
     }
+
+    /// Likewise, the one that opens what the caller named: where that does not lead anywhere is his affair.
+    pub(super) fn opening(what: &str, path: &[u8], error: &std::io::Error) -> Self {
+        let status = match error.raw_os_error() {
+            Some(libc::ENOENT) => StatusCode::NOT_FOUND,
+            Some(libc::EACCES | libc::EPERM) => StatusCode::FORBIDDEN,
+            Some(libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG | libc::EINVAL) => StatusCode::BAD_REQUEST,
+            None if error.kind() == std::io::ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self {
+            status,
+            ..Self::system(what, path, error)
+        }
+    }
 }
 
 impl From<StoreError> for Refused {

@@ -228,7 +228,8 @@ impl Core {
             gid: caller.actor.gid,
         };
         let lender = Arc::new(users::lender(&user).map_err(system)?);
-        let root = backing::open_as(&lender, os_path).map_err(system)?;
+        let opening = |error| Refused::opening("cannot adopt", path, &error);
+        let root = backing::open_as(&lender, os_path).map_err(opening)?;
         let stat = backing::stat(&root).map_err(system)?;
         if stat.kind != FileKind::Directory {
             return Err(Refused::invalid(format!("{shown} is not a directory")));

@@ -12,6 +12,8 @@ mod doctor;
 mod door;
 mod error;
 mod folders;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod holders;
 mod insight;
 mod metrics;

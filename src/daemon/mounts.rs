@@ -219,7 +219,8 @@ impl Core {
             gid: actor.gid,
         };
         let user = Arc::new(users::lender(&user).map_err(system)?);
-        let at = backing::open_as(&user, path_os).map_err(system)?;
+        let opening = |error| Refused::opening("cannot mount on", path, &error);
+        let at = backing::open_as(&user, path_os).map_err(opening)?;
         let stat = backing::stat(&at).map_err(system)?;
         if stat.kind != FileKind::Directory {
             return Err(Refused::invalid(format!("{shown} is not a directory")));

@@ -29,10 +29,12 @@ impl Run for requests::UserSet {
         for_root(caller)?;
         let account = core.user(&self.name)?;
         let known = "the keys are: email=ADDRESS, type=member|viewer, frozen=no|yes";
-        let (key, value) = self
-            .assignment
-            .split_once('=')
-            .ok_or_else(|| Refused::invalid(format!("'{}' is not KEY=VALUE; {known}", self.assignment)))?;
+        let (key, value) = self.assignment.split_once('=').ok_or_else(|| {
+            Refused::invalid(format!(
+                "'{}' is not KEY=VALUE; {known}",
+                self.assignment.escape_debug()
+            ))
+        })?;
         match (key, value) {
             ("email", email) => core.store.set_email(&caller.by(), &account, email)?,
             ("type", kind) => core.store.set_kind(&caller.by(), &account, parse_kind(kind)?)?,
@@ -81,7 +83,7 @@ impl Run for requests::UserRemove {
         let account = core.store.account_by_login(&self.name)?.ok_or_else(|| {
             Refused::not_found(format!(
                 "there is no account '{}': 'lendfs user list' lists them",
-                self.name
+                self.name.escape_debug()
             ))
         })?;
         if let Some(mount) = core.mounts.iter().find(|mount| mount.subject == account.id) {

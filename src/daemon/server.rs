@@ -12,9 +12,9 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use parking_lot::Mutex;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -25,6 +25,7 @@ use super::door::Guest;
 use super::error::{Refused, Result};
 use super::{metrics, serving, why};
 use crate::backing::users;
+use crate::control::openapi::{self, Description};
 use crate::control::{Command, Failure, USER_HEADER, answers, requests};
 
 /// A command, as the daemon carries it out.
@@ -116,7 +117,13 @@ fn take_over(given: OwnedFd) -> io::Result<UnixListener> {
 }
 
 pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
-    let router = Router::new();
+    let door = core.lock().door.clone();
+    serving::serve(listener, router(core), door).await;
+}
+
+/// All that is understood, and its description.
+pub(super) fn router(core: Arc<Mutex<Core>>) -> Router {
+    let router = Routes::default();
     let router = route::<requests::Create>(router);
     let router = route::<requests::List>(router);
     let router = route::<requests::Rename>(router);
@@ -148,15 +155,43 @@ pub(super) async fn serve(listener: UnixListener, core: Arc<Mutex<Core>>) {
     let router = route::<requests::Status>(router);
     let router = route::<requests::Doctor>(router);
     let router = route::<requests::Check>(router);
-    let router = router.route(&format!("/v1/{}", requests::Why::NAME), post(handle_why));
-    let router = router.route(&format!("/v1/{}", requests::Audit::NAME), post(handle_audit));
+    let router = router.command::<requests::Why>(post(handle_why));
+    let router = router.command::<requests::Audit>(post(handle_audit));
+    let Routes { router, description } = router;
+    let described = described(description);
+    let router = router.route(openapi::PATH, get(|| async move { described }));
     let router = router.route(metrics::PATH, get(handle_metrics));
-    let door = core.lock().door.clone();
-    serving::serve(listener, router.with_state(core), door).await;
+    router.with_state(core)
 }
 
-fn route<C: Run>(router: Router<Arc<Mutex<Core>>>) -> Router<Arc<Mutex<Core>>> {
-    router.route(&format!("/v1/{}", C::NAME), post(handle::<C>))
+/// The commands, each routed and described at once.
+#[derive(Default)]
+struct Routes {
+    router: Router<Arc<Mutex<Core>>>,
+    description: Description,
+}
+
+impl Routes {
+    fn command<C: Command>(self, handler: MethodRouter<Arc<Mutex<Core>>>) -> Self {
+        Self {
+            router: self.router.route(&C::path(), handler),
+            description: self.description.command::<C>(),
+        }
+    }
+}
+
+fn route<C: Run>(routes: Routes) -> Routes {
+    routes.command::<C>(post(handle::<C>))
+}
+
+/// The description as it is sent.
+fn described(description: Description) -> ([(HeaderName, &'static str); 1], String) {
+    let description = description.text(metrics::PATH, metrics::CONTENT_TYPE, "Numbers for Prometheus.");
+    let text = description.finish().to_json().unwrap_or_else(|error| {
+        tracing::error!(%error, "the description cannot be written");
+        "{}".into()
+    });
+    ([(CONTENT_TYPE, "application/json")], text)
 }
 
 async fn handle<C: Run>(
@@ -306,6 +341,12 @@ impl Guest {
 }
 
 fn parse<C: Command>(body: &[u8]) -> Result<C> {
+    // serde would take a list of the fields as well.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refused::invalid(
+            "the request cannot be read: it is no JSON object",
+        ));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Refused::invalid(format!("the request cannot be read: {error}")))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -167,7 +167,12 @@ fn in_words(response: Response) -> Response {
         status,
         line: line.into(),
     }));
-    for (name, value) in response.headers() {
+    // But for the length, which is that of nothing.
+    let kept = response
+        .headers()
+        .iter()
+        .filter(|(name, _)| **name != CONTENT_LENGTH);
+    for (name, value) in kept {
         said.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
     said

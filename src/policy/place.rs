@@ -255,7 +255,10 @@ impl Place {
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     by_id: HashMap<PlaceId, Arc<Place>>,
+    /// Of those at one path the one that came last.
     by_path: BTreeMap<PlacePath, PlaceId>,
+    /// The others: a directory was moved to where another was lost.
+    by_path_too: HashMap<PlacePath, Vec<PlaceId>>,
     by_inode: HashMap<TargetId, PlaceId>,
     /// Where one inode bears, or bore, more than one: those but the first.
     by_inode_too: HashMap<TargetId, Vec<PlaceId>>,
@@ -263,9 +266,9 @@ pub struct Places {
 }
 
 impl PartialEq for Places {
-    /// By the places alone: of those that know one inode, which came first makes no difference.
+    /// By the places alone: of those that know one inode, or have one path, which came first makes no difference.
     fn eq(&self, other: &Self) -> bool {
-        self.by_id == other.by_id && self.by_path == other.by_path
+        self.by_id == other.by_id
     }
 }
 
@@ -281,11 +284,18 @@ impl FromIterator<Place> for Places {
                 .iter()
                 .map(|place| (place.path.clone(), place.id))
                 .collect(),
+            by_path_too: HashMap::new(),
             by_inode: HashMap::with_capacity(places.len()),
             by_inode_too: HashMap::new(),
             hints: Hints::default(),
         };
         for place in places {
+            if all.by_path.get(&place.path) != Some(&place.id) {
+                all.by_path_too
+                    .entry(place.path.clone())
+                    .or_default()
+                    .push(place.id);
+            }
             all.add_hints(&place);
         }
         all
@@ -328,7 +338,16 @@ impl Places {
                 let path = path.clone();
                 move |(below, _)| below.starts_with(&path)
             })
-            .filter_map(|(_, id)| self.get(*id))
+            .flat_map(|(path, id)| self.at(path, *id))
+    }
+
+    /// All that are at a path, of which one is known.
+    fn at(&self, path: &PlacePath, first: PlaceId) -> impl Iterator<Item = &Place> {
+        // Most of the time there are none, and nothing is to be looked up.
+        let more = Some(&self.by_path_too).filter(|more| !more.is_empty());
+        let more = more.and_then(|more| more.get(path));
+        let ids = std::iter::once(first).chain(more.into_iter().flatten().copied());
+        ids.filter_map(|id| self.get(id))
     }
 
     /// The deepest place at or above a path. Where two paths have the same, no line of anyone tells them apart.
@@ -346,14 +365,19 @@ impl Places {
 
     /// All places, by path.
     pub fn iter(&self) -> impl Iterator<Item = &Place> {
-        self.by_path.values().filter_map(|id| self.get(*id))
+        self.by_path.iter().flat_map(|(path, id)| self.at(path, *id))
     }
 
     /// Adds or replaces a place.
     pub fn insert(&mut self, place: Place) {
         self.remove(place.id);
         // Two directories may have changed names; the one that came later holds the path until the other is found.
-        self.by_path.insert(place.path.clone(), place.id);
+        if let Some(before) = self.by_path.insert(place.path.clone(), place.id) {
+            self.by_path_too
+                .entry(place.path.clone())
+                .or_default()
+                .push(before);
+        }
         self.add_hints(&place);
         self.by_id.insert(place.id, Arc::new(place));
     }
@@ -363,14 +387,28 @@ impl Places {
         let Some(place) = self.by_id.remove(&id) else {
             return;
         };
-        if self.by_path.get(&place.path) == Some(&id) {
-            self.by_path.remove(&place.path);
-        }
+        self.leave(&place.path, id);
         if let Some(name) = place.path.file_name() {
             self.hints.take_name(name);
         }
         for inode in &place.inodes {
             self.take_inode(inode, id);
+        }
+    }
+
+    /// A place is not at a path any more; if another is, that holds it.
+    fn leave(&mut self, path: &PlacePath, id: PlaceId) {
+        let mut others = self.by_path_too.remove(path).unwrap_or_default();
+        if self.by_path.get(path) == Some(&id) {
+            match others.pop() {
+                Some(other) => self.by_path.insert(path.clone(), other),
+                None => self.by_path.remove(path),
+            };
+        } else {
+            others.retain(|other| *other != id);
+        }
+        if !others.is_empty() {
+            self.by_path_too.insert(path.clone(), others);
         }
     }
 
@@ -485,6 +523,25 @@ mod tests {
         assert!(places.may_be_called(b"b") && !places.may_be_called(b"a"));
         places.remove(PlaceId(1));
         assert_eq!(places, Places::default());
+    }
+
+    #[test]
+    fn of_two_places_at_a_path_each_is_found_when_the_other_has_left() {
+        for staying in [1, 2] {
+            let leaving = 3 - staying;
+            let mut places = Places::default();
+            places.insert(place(1, "a", b"one"));
+            places.insert(place(2, "a", b"two"));
+            places.insert(place(3, "a/b", b"three"));
+            assert_eq!(places.at_or_below(&path("a")).count(), 3);
+            assert_eq!(places, places.iter().cloned().collect());
+            places.insert(place(leaving, "z", b"moved"));
+            assert_eq!(places.find(&path("a")).unwrap().id, PlaceId(staying));
+            assert_eq!(places.zone(&path("a/x")), Some(PlaceId(staying)));
+            assert_eq!(places.iter().count(), 3);
+            places.remove(PlaceId(staying));
+            assert_eq!(places.find(&path("a")), None);
+        }
     }
 
     #[test]

@@ -118,6 +118,7 @@ impl SubjectTree {
             let here = &mut lines[node as usize];
             here.add(line, subject);
             here.gone |= place.target == Target::Gone;
+            here.there |= place.target == Target::There;
         }
         lines.resize_with(tree.nodes.len(), Lines::default);
         tree.resolve(folder, subject, &lines);
@@ -290,7 +291,7 @@ impl SubjectTree {
             let this = &mut self.nodes[node];
             this.standing = standing;
             this.everywhere = standing.rights();
-            this.seen_by_line = this.place.is_some() && !gone && standing.rights().contains(Right::See);
+            this.seen_by_line = lines[node].there && standing.rights().contains(Right::See);
             for &child in this.children.iter().flat_map(|children| children.values()) {
                 parents[child as usize] = Some(node);
             }

@@ -37,6 +37,7 @@ mod kill;
 mod life;
 mod listing;
 mod metrics;
+mod openapi;
 mod ownership;
 mod readme;
 mod revoking;

@@ -11,6 +11,8 @@ pub(super) struct Lines<'a> {
     pub(super) lines: Vec<&'a Line>,
     /// What some of them were made for is gone.
     pub(super) gone: bool,
+    /// What some of them were made for is there: with others it may have been moved to where that is gone.
+    pub(super) there: bool,
 }
 
 impl<'a> Lines<'a> {

@@ -634,6 +634,26 @@ fn a_subject_shares_lines_and_does_not_copy_them() {
 }
 
 #[test]
+fn the_way_to_a_directory_stays_open_where_it_was_moved_to_the_place_of_a_lost_one() {
+    let change = |story: &mut Story, at: &str, to: &str| {
+        let path = |at: &str| PlacePath::parse(at.as_bytes()).unwrap();
+        let id = story.folder.places.find(&path(at)).unwrap().id;
+        let moved = crate::policy::place::PlaceChange::Moved(path(to));
+        story.folder = story.folder.with_changes(&[(id, moved)]);
+    };
+    let mut story = Story::new(Inheritance::Widen)
+        .grant(ME, "locked", "a")
+        .grant(ME, "invisible", "a/lost")
+        .gone("a/lost")
+        .grant(ME, "locked", "moved");
+    story.check(&bob(), &[("a", "locked")]);
+    change(&mut story, "moved", "a/lost");
+    story.check(&bob(), &[("a", "corridor"), ("a/lost", "locked")]);
+    change(&mut story, "a/lost", "a/on");
+    story.check(&bob(), &[("a", "corridor"), ("a/on", "locked")]);
+}
+
+#[test]
 fn a_directory_moved_to_where_another_was_lost_frees_nothing() {
     for (lost, moved, expected) in [
         ("invisible", "edit", "invisible"),
