@@ -3,6 +3,9 @@
 //! HTTP over a unix socket: `POST /v1/COMMAND` with a JSON body, answered by 200 and JSON, or by an error status
 //! and `{"error": "one line: what, why, what to do"}`. The peer's uid is the account; root acts for another with
 //! the header `lendfs-user`. `GET /openapi.json` describes all of it.
+//!
+//! Who asks too often is answered 429, with the header `retry-after`, and who has too many connections 503; a request takes
+//! a few seconds to come and 64 KiB at most. `GET /metrics` is text for Prometheus.
 
 pub mod answers;
 pub mod client;

@@ -214,9 +214,13 @@ async fn handle_why(
         let (core, peer, headers, body) = (Arc::clone(&core), peer.clone(), headers.clone(), body.clone());
         move || {
             let command: requests::Why = parse(&body)?;
-            let mut locked = core.lock();
-            let caller = identify(&mut locked, &peer, asked_for(&headers)?)?;
-            Ok(why::Waiting::of(&command, &locked, &caller))
+            begin(
+                &mut core.lock(),
+                &peer,
+                &headers,
+                requests::Why::NAME,
+                |core, caller| Ok(why::Waiting::of(&command, core, caller)),
+            )
         }
     };
     match peer.guest.in_turn(waiting).await {
@@ -291,8 +295,6 @@ async fn handle_metrics(
 /// Carries a command out, wherever that waits.
 fn carry_out<C: Run>(core: &Mutex<Core>, peer: &Peer, headers: &HeaderMap, command: C) -> Result<C::Answer> {
     let mut locked = core.lock();
-    let _changing = locked.shared.changing_policy();
-    locked.catch_up();
     let begun = begin(&mut locked, peer, headers, C::NAME, |core, caller| {
         let remains = command.remains(core, caller)?;
         Ok((command.run(core, caller)?, remains))
@@ -305,11 +307,14 @@ fn carry_out<C: Run>(core: &Mutex<Core>, peer: &Peer, headers: &HeaderMap, comma
     Ok(answer)
 }
 
-/// Does something for who asks, if he may; that he may not is noted.
+/// Does something for who asks, if he may; that he may not is noted. The caller holds the lock, so that there is one at a
+/// time who may change the policy.
 fn begin<T>(
     core: &mut Core, peer: &Peer, headers: &HeaderMap, command: &'static str,
     work: impl FnOnce(&mut Core, &Caller) -> Result<T>,
 ) -> Result<T> {
+    let _changing = core.shared.changing_policy();
+    core.catch_up();
     let caller = asked_for(headers).and_then(|user| identify(core, peer, user));
     let (who, done) = match caller {
         Ok(caller) => (Who::Account(caller.actor.id), work(core, &caller)),

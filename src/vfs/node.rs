@@ -69,7 +69,7 @@ pub struct Node {
     /// How often what was open of it was cut.
     cuts: AtomicU32,
     /// Where it is kept for the next daemon, in a mount that outlives this one.
-    slot: OnceLock<NodeSlot>,
+    slot: OnceLock<Box<NodeSlot>>,
 }
 
 const BYPASSED: u8 = 1;
@@ -155,7 +155,7 @@ impl Node {
         this.cuts.store(record.cuts, Ordering::Relaxed);
         // Nobody knows what the kernel keeps of it.
         this.listed.store(u64::MAX, Ordering::Relaxed);
-        let _ = this.slot.set(slot);
+        let _ = this.slot.set(Box::new(slot));
         this
     }
 
@@ -173,13 +173,13 @@ impl Node {
                 object: &self.object,
                 lookups: self.lookups.load(Ordering::Acquire),
             };
-            NodeSlot::new(journal, kept, place(&state.position, journal))
+            Box::new(NodeSlot::new(journal, kept, place(&state.position, journal)))
         })
     }
 
     /// Where it is kept for the next daemon, if it is.
     pub(super) fn slot(&self) -> Option<&NodeSlot> {
-        self.slot.get()
+        self.slot.get().map(|slot| &**slot)
     }
 
     /// Notes the handle of its inode.

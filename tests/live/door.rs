@@ -135,7 +135,7 @@ fn a_thousand_idle_connections_of_one_user_keep_nobody_else_out() {
 
 #[test]
 fn a_flood_of_commands_is_held_up_and_nobody_else_s() {
-    let Some(world) = world("commands-at-once = 20\ncommands-per-second = 2") else {
+    let Some(world) = world("commands-at-once = 20\ncommands-per-second = 1") else {
         return;
     };
     let ask = |user| {

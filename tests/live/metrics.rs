@@ -64,6 +64,24 @@ fn what_is_served_is_what_the_readme_names() {
 }
 
 #[test]
+fn they_are_fetched_as_the_readme_says() {
+    let Some(world) = World::new() else { return };
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let command = readme.split('`').find(|text| text.starts_with("curl ")).unwrap();
+    let here = command.replace("/run/lendfs/lendfs.sock", world.socket().to_str().unwrap());
+    let output = ROOT
+        .command("sh")
+        .args(["-c", &format!("{here} --silent --fail")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.contains("\nlendfs_folders 0.0\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_happens_is_counted() {
     let Some(world) = World::new() else { return };
     plant(&world.folder("tests"), &["file", "dir/x"]);

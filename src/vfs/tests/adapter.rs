@@ -24,6 +24,10 @@ const UNASKED: &[(&str, &str)] = &[
 /// Those of [`UNASKED`] that the adapter need not have: what fuser does by itself lets nobody in.
 const LEFT_TO_FUSER: [&str; 5] = ["destroy", "batch_forget", "setvolname", "exchange", "getxtimes"];
 
+/// Through what passes what must not be done twice when the kernel asks again: [`Adapter::once`](super::super::adapter)
+/// and what is made of it.
+const ONCE: [&str; 3] = ["self.once(", "self.make(", "self.remove("];
+
 /// Those that may answer later, from another thread: the operation asks, and a test of its own counts that.
 const ANSWERED_LATER: [&str; 1] = ["setlk"];
 
@@ -49,9 +53,14 @@ fn every_request_that_the_kernel_can_make_is_judged() {
                 }
             }
             Some(body) => {
-                let runs = ["self.run(", "self.noted("].map(|run| body.matches(run).count());
-                if runs.iter().sum::<usize>() != 1 {
-                    holes.push(format!("{name} does not pass through `run` or `noted` once"));
+                let count = |runs: &[&str]| runs.iter().map(|run| body.matches(run).count()).sum::<usize>();
+                if count(&["self.run(", "self.noted("]) + count(&ONCE) != 1 {
+                    holes.push(format!("{name} does not pass through one of those that ask"));
+                }
+                if (count(&ONCE) == 1) != body.contains("self.begin_noted(") {
+                    holes.push(format!(
+                        "{name} is noted and not done once, or the other way round"
+                    ));
                 }
                 if body.contains("self.0") {
                     holes.push(format!("{name} passes by `run`"));
@@ -74,8 +83,15 @@ fn every_request_is_counted_as_what_it_is() {
             .split('_')
             .map(|word| word[..1].to_uppercase() + &word[1..])
             .collect();
-        let first = format!("{{\n        let _request = self.begin(Opcode::{opcode});\n");
-        assert!(body.contains(&first), "{name} does not begin with its opcode");
+        let first = [
+            format!("(Opcode::{opcode});\n"),
+            format!("_noted(Opcode::{opcode}, req);\n"),
+        ]
+        .map(|begin| format!("{{\n        let _request = self.begin{begin}"));
+        assert!(
+            first.iter().any(|first| body.contains(first)),
+            "{name} does not begin with its opcode"
+        );
     }
 }
 
