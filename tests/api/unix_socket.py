@@ -35,7 +35,7 @@ NAMES = {
     "assignment": ["revoke=strict", "own-files=removable", "type=viewer", "email=bin@example.com"],
     "account": ["bin", "root"],
 }
-PATHS = ["/", "/etc/passwd", "/nowhere", "/root/x", "/dev", "/" + "x/" * 3000, "/bin/\0"]
+PATHS = ["/", "/etc/passwd", "/nowhere", "/root/x", os.environ["LENDFS_TEST_LENT"], "/" + "x/" * 3000, "/bin/\0"]
 PLACES = ["tests", "tests/a", "daemon:mine", "daemon:mine/b", "root:tests/a/b", "mine"]
 
 
