@@ -66,6 +66,10 @@ pub(crate) fn run(bytes: &[u8]) {
 }
 
 fn judge(shown: &str, status: StatusCode, body: &[u8]) {
+    // Where there is no such command; the words for it are added on the way out.
+    if status == StatusCode::NOT_FOUND && body.is_empty() {
+        return;
+    }
     let answer: serde_json::Value = serde_json::from_slice(body).expect("the answer is JSON");
     if status == StatusCode::OK {
         // What is told to people has no control characters of somebody's choice.
@@ -150,6 +154,7 @@ fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread()
+            .enable_time()
             .build()
             .expect("a runtime")
     })
