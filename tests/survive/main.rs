@@ -13,7 +13,6 @@
 
 #[allow(unused_imports, reason = "shared with the other tests on live mounts")]
 #[path = "../live/common/mod.rs"]
-#[allow(dead_code, reason = "likewise")]
 mod common;
 #[allow(dead_code, reason = "shared with the model test")]
 #[path = "../model/random.rs"]

@@ -94,7 +94,7 @@ impl Command {
     pub(super) fn run(self, client: &Client, json: bool) -> Result<(), CliError> {
         match self {
             Self::Daemon(command) => command.run(client),
-            Self::Keeper(command) => return command.keep(client),
+            Self::Keeper(command) => command.keep(client),
             Self::Teller => {
                 crate::backing::serve_teller().map_err(|error| CliError::Other(error.to_string()))
             }

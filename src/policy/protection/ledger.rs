@@ -249,10 +249,8 @@ impl Ledger {
         };
         self.aside.insert(to.clone(), aside);
         self.note(to);
-        if !moved_on {
-            if let Some(before) = self.left.insert(from.clone(), to.clone()) {
-                self.note(&before);
-            }
+        if !moved_on && let Some(before) = self.left.insert(from.clone(), to.clone()) {
+            self.note(&before);
         }
     }
 

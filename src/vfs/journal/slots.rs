@@ -217,7 +217,6 @@ pub(in crate::vfs) struct FileSlot {
 }
 
 impl FileSlot {
-    #[expect(clippy::too_many_arguments, reason = "what an open file is")]
     pub(in crate::vfs) fn new(
         node: &NodeSlot, fh: Fh, flags: i32, writable: bool, route: RouteRecord, backing: u32, cuts: u32,
     ) -> Self {
@@ -374,7 +373,7 @@ impl LockSlots {
             index
         });
         // More is kept for a moment, never less.
-        let before = std::mem::replace(&mut self.indices, Vec::new());
+        let before = std::mem::take(&mut self.indices);
         self.indices = new.collect();
         before.into_iter().for_each(|index| self.journal.give_back(index));
     }
