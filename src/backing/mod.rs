@@ -48,7 +48,7 @@ pub use memory::SharedMemory;
 pub use mount::{
     FuseMountOptions, MountTable, Mounted, mount_fuse, unescape as unescape_mountinfo, unmount_left,
 };
-pub use mounter::{mount_through, serve_mounts};
+pub use mounter::{mount_through, mountinfo, serve_mounts};
 pub use name::{KeptName, Name, NameError};
 pub use notify::{
     backing_of_create, backing_of_open, close_backing, notify_epoch, notify_inode, notify_resend,

@@ -48,7 +48,7 @@ pub(super) fn mounter() -> Option<&'static Path> {
 }
 
 /// What is mounted where users are (`proc_pid_mountinfo(5)`).
-pub(super) fn mountinfo() -> &'static str {
+pub fn mountinfo() -> &'static str {
     match mounter() {
         None => "/proc/self/mountinfo",
         Some(_) => "/proc/1/mountinfo",

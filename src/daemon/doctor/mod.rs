@@ -22,7 +22,7 @@ use super::server::{Remains, Run};
 use crate::backing;
 use crate::control::answers::{Finding, Grade};
 use crate::control::requests;
-use crate::store::{AccountRow, AuditFilter, FolderRow};
+use crate::store::{AccountRow, AuditFilter, AuditKind, FolderRow};
 use crate::vfs::Shared;
 
 impl Run for requests::Doctor {
@@ -75,7 +75,9 @@ impl Look {
                 lost: core.backings.get(&row.id).is_none_or(|backing| backing.is_lost()),
                 row,
             });
+        // Refusals are written down some time after.
         let newest = core.store.audit(&AuditFilter {
+            kind: Some(AuditKind::Change),
             limit: 1,
             ..AuditFilter::default()
         })?;

@@ -19,9 +19,9 @@ pub(super) struct MountLine {
     pub kind: String,
 }
 
-/// Reads the table of this process.
+/// Reads the table of where users are.
 pub(super) fn read() -> Vec<MountLine> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = std::fs::read(crate::backing::mountinfo()).unwrap_or_default();
     table.split(|&byte| byte == b'\n').filter_map(parse).collect()
 }
 

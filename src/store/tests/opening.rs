@@ -124,10 +124,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let file = dir.path().join("lendfs.db");
     let content = "not a database, but somebody's letters\n".repeat(100);
     std::fs::write(&file, &content).unwrap();
-    assert!(matches!(
-        Store::open(dir.path()),
-        Err(StoreError::Database(_) | StoreError::Migration(_))
-    ));
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::Damaged { .. })));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
 }
 
