@@ -124,12 +124,12 @@ fn ask(
     }
 }
 
-/// Answers, one after the other, until nobody has asked for so long.
+/// Answers, one after the other, until nobody has asked for so long; [`Duration::MAX`] is for ever.
 ///
 /// # Errors
 /// Those of `poll(2)` and `accept4(2)`.
 pub fn serve_mounts(listener: &OwnedFd, patience: Duration) -> io::Result<()> {
-    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::NONE);
     loop {
         let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         match poll(&mut asked, patience) {
@@ -328,7 +328,8 @@ mod tests {
                 println!("SKIP: nothing can be mounted");
                 return;
             };
-            let mounted = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+            let mounted =
+                || String::from_utf8_lossy(&std::fs::read("/proc/self/mountinfo").unwrap()).into_owned();
             let line = format!("{} ", made.id);
             let found = mounted()
                 .lines()

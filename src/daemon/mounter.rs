@@ -1,4 +1,4 @@
-//! The mounter's life: it answers on a socket that it is given, and ends when it is not needed.
+//! The mounter's life: it answers on a socket that it is given, until the service manager ends it.
 
 use std::time::Duration;
 
@@ -7,10 +7,8 @@ use crate::backing;
 
 /// The name of its socket among the descriptors.
 const SOCKET: &str = "mounter";
-/// The service manager starts it again when it is asked for.
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Mounts for a daemon that lives in a mount namespace of its own, until nobody asks any more.
+/// Mounts for a daemon that lives in a mount namespace of its own.
 ///
 /// # Errors
 /// If no socket is given to it, or it cannot be confined.
@@ -22,5 +20,5 @@ pub fn run() -> Result<(), StartError> {
         return Err(std::io::Error::new(std::io::ErrorKind::NotFound, message).into());
     };
     backing::confine(true)?;
-    Ok(backing::serve_mounts(&listener, PATIENCE)?)
+    Ok(backing::serve_mounts(&listener, Duration::MAX)?)
 }

@@ -62,6 +62,11 @@ pub(super) fn stopping() {
     }
 }
 
+/// Tells whether somebody looks after the daemon.
+pub(super) fn is_there() -> bool {
+    manager().notify.is_some()
+}
+
 /// How often the daemon has to say that it is alive.
 pub(super) fn watchdog() -> Option<Duration> {
     manager().watchdog

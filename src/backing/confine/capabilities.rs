@@ -29,7 +29,7 @@ const MKNOD: u32 = 27;
 ///   is dropped from the permitted set too, for coming back from another uid brings into force what is permitted; so
 ///   setgid can be set on files of the caller's own groups alone.
 /// - CAP_SYS_RESOURCE. With it, what is written for others would go past their quotas and into the blocks that a file
-///   system reserves for root.
+///   system reserves for root (`capabilities(7)`).
 pub const KEPT: [u32; 10] = [
     // What is made belongs to its maker, whoever makes it.
     CHOWN,

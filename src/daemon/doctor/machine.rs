@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::control::answers::{Finding, Grade};
+use crate::daemon::service;
 use crate::vfs::latency;
 
 /// With fewer, large folders are slower and many users stand in each other's way.
@@ -146,7 +147,7 @@ pub(super) fn of_the_daemon() -> Vec<Finding> {
             "raise the limit: TasksMax= in the unit (each mount takes a thread at rest and up to eight under load)",
         ));
     }
-    findings.push(if std::env::var_os("NOTIFY_SOCKET").is_some() {
+    findings.push(if service::is_there() {
         Finding::ok(
             "service",
             "the daemon was started by a service manager, which it tells how it is",
