@@ -107,6 +107,7 @@ impl Core {
         }
         core.publish()?;
         core.take_over(former)?;
+        core.shared.all_are_taken_over();
         Ok(core)
     }
 

@@ -42,12 +42,16 @@ struct Queue {
 struct Waiting {
     batch: Batch,
     ended: bool,
+    /// Whether the mounts that may know what changed are not all there yet.
+    early: bool,
 }
 
 impl Behind {
-    /// Starts the thread; it works for `shared` as long as that lives.
-    pub(super) fn start(shared: &Weak<Shared>) -> Self {
+    /// Starts the thread; it works for `shared` as long as that lives. If it is `early`, mounts of a former daemon are to
+    /// come, and it waits for [`Behind::all_are_there`].
+    pub(super) fn start(shared: &Weak<Shared>, early: bool) -> Self {
         let behind = Self::default();
+        behind.queue.waiting.lock().early = early;
         let (queue, shared) = (Arc::clone(&behind.queue), Weak::clone(shared));
         let spawned = std::thread::Builder::new()
             .name("behind".into())
@@ -56,6 +60,12 @@ impl Behind {
             tracing::error!(%error, "no thread drops what is changed behind the daemon's back");
         }
         behind
+    }
+
+    /// Lets it begin.
+    pub(super) fn all_are_there(&self) {
+        self.queue.waiting.lock().early = false;
+        self.queue.filled.notify_one();
     }
 
     /// Takes what happened. Does not wait.
@@ -78,7 +88,7 @@ fn work(queue: &Queue, shared: &Weak<Shared>) {
     loop {
         let batch = {
             let mut waiting = queue.waiting.lock();
-            while waiting.batch.is_empty() && !waiting.ended {
+            while (waiting.early || waiting.batch.is_empty()) && !waiting.ended {
                 queue.filled.wait(&mut waiting);
             }
             if waiting.ended {

@@ -159,7 +159,7 @@ impl Shared {
             compiled: FolderViews::default(),
             writers: Writers::default(),
             invalidator: Invalidator::start(),
-            behind: Behind::start(shared),
+            behind: Behind::start(shared, watched_on),
             census: Arc::default(),
             watched_on,
             watcher: Watcher::start(watch, {
@@ -411,6 +411,12 @@ impl Shared {
     /// The number of the next mount.
     pub(super) fn next_mount(&self) -> MountId {
         MountId(self.mounted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Notes that all mounts of a former daemon are taken over: what was changed since that ended can be told to their
+    /// kernels.
+    pub fn all_are_taken_over(&self) {
+        self.behind.all_are_there();
     }
 
     /// Counts mounts that were taken over.
