@@ -15,9 +15,10 @@ pub(crate) use choices::Choices;
 pub type Target = fn(&[u8]);
 
 /// Each target by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("control", control),
     ("edits", edits),
+    ("journal", journal),
     ("names", names),
     ("policy", policy),
 ];
@@ -30,6 +31,11 @@ pub fn control(bytes: &[u8]) {
 /// What `edit` protects.
 pub fn edits(bytes: &[u8]) {
     edits::run(bytes);
+}
+
+/// What a daemon that has ended left.
+pub fn journal(bytes: &[u8]) {
+    crate::vfs::read_any_journal(bytes);
 }
 
 /// Names and paths, as they come from anywhere.
@@ -78,6 +84,11 @@ mod tests {
     #[test]
     fn the_corpus_of_edits_makes_no_file_disappear() {
         run_corpus("edits");
+    }
+
+    #[test]
+    fn the_corpus_of_journals_is_read_or_refused() {
+        run_corpus("journal");
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub use error::Error;
 pub use filesystem::{Caller, FileSystem, Options};
 pub use gone::is_temporary;
 pub use journal::Charter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use journal::read_any as read_any_journal;
 pub use marks::is_mark_sound;
 pub use mount::{Mount, MountRequest};
 pub use resume::Keepsake;

@@ -67,7 +67,10 @@ fn what_is_served_is_what_the_readme_names() {
 fn they_are_fetched_as_the_readme_says() {
     let Some(world) = World::new() else { return };
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let command = readme.split('`').find(|text| text.starts_with("curl ")).unwrap();
+    let command = readme
+        .split('`')
+        .find(|text| text.starts_with("curl ") && text.ends_with("/metrics"))
+        .unwrap();
     let here = command.replace("/run/lendfs/lendfs.sock", world.socket().to_str().unwrap());
     let output = ROOT
         .command("sh")

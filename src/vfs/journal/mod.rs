@@ -230,6 +230,26 @@ impl Journal {
     }
 }
 
+/// Reads a journal whose slots are these bytes, two of which tell first how many were used.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn read_any(bytes: &[u8]) {
+    let Some((used, slots)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let Ok(journal) = Journal::new() else { return };
+    let used = u64::from(u16::from_le_bytes(*used)) + 1;
+    journal.header(word::USED).store(used, Ordering::Release);
+    let most = slots.len().min(8 * WIDTH * usize::from(u16::MAX));
+    write_bytes(&journal.memory.words()[SLOTS + WIDTH..], &slots[..most]);
+    let Ok(file) = journal.as_fd().try_clone_to_owned() else {
+        return;
+    };
+    if let Ok(journal) = Journal::open(file) {
+        // It is an error or it is not.
+        let _ = journal.survived().map(|found| found.nodes.len());
+    }
+}
+
 impl AsFd for Journal {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
