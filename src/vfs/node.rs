@@ -10,6 +10,8 @@
 //! bears the name that was judged. Wherever a *handle* decides (lines that follow a directory, bearers of a name),
 //! it is that of the inode at hand, and two handles that differ are never one node.
 
+mod kept;
+
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -17,11 +19,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 
 use super::ids::Ino;
-use super::journal::{Journal, Kept, NodeRecord, NodeSlot, Place};
+use super::journal::NodeSlot;
 use super::kernel::BackingFile;
 use super::locks::NodeLocks;
 use super::object::{Object, Opened};
-use crate::backing::{FileHandle, FileKind, KeptName, Name};
+use crate::backing::{FileKind, KeptName, Name};
 use crate::policy::{self, Cursor, FolderId, PlaceId};
 
 /// Where a node was last found.
@@ -139,68 +141,6 @@ impl Node {
             bypassed: AtomicU8::new(0),
             cuts: AtomicU32::new(0),
             slot: OnceLock::new(),
-        }
-    }
-
-    /// The node that a former daemon had. What holds for it is found when it is asked for.
-    pub(super) fn again(record: &NodeRecord, object: Object, position: Position, slot: NodeSlot) -> Self {
-        let standing = Standing {
-            generation: 0,
-            cursor: Cursor::nowhere(),
-        };
-        let this = Self::standing((record.ino, record.folder), object, None, position, standing);
-        this.lookups.store(record.lookups, Ordering::Relaxed);
-        this.bypassed
-            .store(record.bypassed | UNCERTAIN, Ordering::Relaxed);
-        this.cuts.store(record.cuts, Ordering::Relaxed);
-        // Nobody knows what the kernel keeps of it.
-        this.listed.store(u64::MAX, Ordering::Relaxed);
-        let _ = this.slot.set(Box::new(slot));
-        this
-    }
-
-    /// Where it is kept for the next daemon, from now on if it was not.
-    pub(super) fn keep_in(&self, journal: &Arc<Journal>) -> &NodeSlot {
-        if let Some(slot) = self.slot.get() {
-            return slot;
-        }
-        // It does not move meanwhile.
-        let state = self.state.lock();
-        self.slot.get_or_init(|| {
-            let kept = Kept {
-                ino: self.ino,
-                folder: self.folder,
-                object: &self.object,
-                lookups: self.lookups.load(Ordering::Acquire),
-            };
-            Box::new(NodeSlot::new(journal, kept, place(&state.position, journal)))
-        })
-    }
-
-    /// Where it is kept for the next daemon, if it is.
-    pub(super) fn slot(&self) -> Option<&NodeSlot> {
-        self.slot.get().map(|slot| &**slot)
-    }
-
-    /// Notes the handle of its inode.
-    pub(super) fn learn(&self, handle: FileHandle) {
-        if self.object.learn(handle) {
-            self.keep_extra();
-        }
-    }
-
-    fn keep_extra(&self) {
-        if let Some(slot) = self.slot.get() {
-            let _one_at_a_time = self.state.lock();
-            slot.learned(self.folder, &self.object, self.cuts());
-        }
-    }
-
-    fn placed(&self, before: &Position, now: &Position) {
-        if let Some(slot) = self.slot.get()
-            && !before.is(now)
-        {
-            slot.placed(place(now, slot.journal()));
         }
     }
 
@@ -414,36 +354,6 @@ impl Node {
     /// Tells whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.object.kind == FileKind::Directory
-    }
-}
-
-impl Position {
-    /// Tells whether both are one.
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Root, Self::Root) => true,
-            (Self::Granted(one), Self::Granted(other)) => one == other,
-            (
-                Self::Under { parent, name },
-                Self::Under {
-                    parent: other_parent,
-                    name: other,
-                },
-            ) => Arc::ptr_eq(parent, other_parent) && name == other,
-            _ => false,
-        }
-    }
-}
-
-/// A position as it is kept for the next daemon, with all that lies above.
-fn place<'a>(position: &'a Position, journal: &Arc<Journal>) -> Place<'a> {
-    match position {
-        Position::Root => Place::Root,
-        Position::Granted(place) => Place::Granted(*place),
-        Position::Under { parent, name } => Place::Under {
-            parent: parent.keep_in(journal).index(),
-            name: name.as_bytes(),
-        },
     }
 }
 

@@ -4,6 +4,8 @@
 //! snapshot of the store) or from the file system itself (what a line is tied to was moved or removed), and hold
 //! in every mount before the call that published them returns.
 
+mod taking_over;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -20,7 +22,6 @@ use super::descriptors::Descriptors;
 use super::filesystem::FileSystem;
 use super::ids::MountId;
 use super::invalidate::Invalidator;
-use super::journal::Journal;
 use super::kernel::Features;
 use super::leases::Leases;
 use super::names::NameLocks;
@@ -120,15 +121,6 @@ pub struct Shared {
 #[derive(Default)]
 struct Pending {
     changes: Vec<(FolderId, PlaceId, PlaceChange)>,
-}
-
-/// See [`Shared::changing_policy`].
-pub struct Changing(Vec<Arc<Journal>>);
-
-impl Drop for Changing {
-    fn drop(&mut self) {
-        self.0.iter().for_each(|journal| journal.changing(false));
-    }
 }
 
 impl Shared {
@@ -253,28 +245,6 @@ impl Shared {
             self.forget_names(|mount| mount.has(&published, folder))
         };
         self.invalidator.run(concerned);
-    }
-
-    /// Lets the kernel of a mount that was taken over drop what may be so no more: all names, where others may have
-    /// changed some while nobody watched or the policy `was_changing`. Else they stay: what a program has for its working
-    /// directory has no path while it is looked up anew.
-    pub(super) fn settle(&self, mount: &Arc<FileSystem>, was_changing: bool) {
-        if was_changing || !self.watched_on {
-            mount.forget_names();
-            self.invalidator.run(vec![Arc::clone(mount)]);
-        }
-    }
-
-    /// The watch, for the next daemon.
-    pub fn watch_to_keep(&self) -> Option<&Arc<Watch>> {
-        self.watcher.watch()
-    }
-
-    /// Notes for the next daemon that the policy may be changed until what this gives is dropped: what is on disk by then
-    /// may not be in force.
-    pub fn changing_policy(&self) -> Changing {
-        let journals = self.mounts().filter_map(|mount| mount.journal.clone());
-        Changing(journals.inspect(|journal| journal.changing(true)).collect())
     }
 
     /// What is published now.
@@ -411,27 +381,6 @@ impl Shared {
     /// The number of the next mount.
     pub(super) fn next_mount(&self) -> MountId {
         MountId(self.mounted.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Notes that all mounts of a former daemon are taken over: what was changed since that ended can be told to their
-    /// kernels.
-    pub fn all_are_taken_over(&self) {
-        self.behind.all_are_there();
-    }
-
-    /// Counts mounts that were taken over.
-    pub fn taken_over(&self, mounts: u64) {
-        self.takeovers.fetch_add(mounts, Ordering::Relaxed);
-    }
-
-    /// How many mounts were taken over from a former daemon.
-    pub fn takeovers(&self) -> u64 {
-        self.takeovers.load(Ordering::Relaxed)
-    }
-
-    /// Gives no mount a number again that a former daemon gave one.
-    pub(super) fn mount_taken_over(&self, number: MountId) {
-        self.mounted.fetch_max(number.0 + 1, Ordering::Relaxed);
     }
 
     /// All mounts.
