@@ -22,7 +22,9 @@ use nix::unistd::Pid;
 
 use crate::backing;
 
-/// What the one after a daemon that ended at once waits, if that was not the first: doubled each time, up to the last.
+/// So many that end at once, one after the other, are followed at once, if they came as far as to be ready.
+const FORGIVEN: u32 = 8;
+/// What the next one waits: doubled each time, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A daemon that ran so long did not end at once.
@@ -44,6 +46,8 @@ struct Keeper {
     most: usize,
     /// Whether a daemon has ever said that it is ready.
     was_ready: bool,
+    /// Whether the one that runs, or ran last, has.
+    is_ready: bool,
     ends: bool,
 }
 
@@ -80,6 +84,7 @@ pub fn run(arguments: Vec<OsString>) -> io::Result<i32> {
         kept: Vec::new(),
         most: usize::try_from(limit.saturating_sub(SPARE)).unwrap_or(usize::MAX),
         was_ready: false,
+        is_ready: false,
         ends: false,
     };
     keeper.keep()
@@ -87,10 +92,10 @@ pub fn run(arguments: Vec<OsString>) -> io::Result<i32> {
 
 impl Keeper {
     fn keep(&mut self) -> io::Result<i32> {
-        // The first that ends at once is followed at once.
-        let mut pause = Duration::ZERO;
+        let mut at_once = 0;
         loop {
             let begun = Instant::now();
+            self.is_ready = false;
             let status = match self.start() {
                 Ok(daemon) => self.accompany(daemon)?,
                 // The program may be about to be replaced.
@@ -103,18 +108,20 @@ impl Keeper {
             if self.ends || !self.was_ready {
                 return Ok(status.code().unwrap_or(1));
             }
-            if begun.elapsed() >= LONG_ENOUGH {
-                pause = Duration::ZERO;
+            at_once = if begun.elapsed() >= LONG_ENOUGH {
+                0
+            } else {
+                at_once + 1
+            };
+            let pause = pause_after(at_once, self.is_ready);
+            if pause.is_zero() {
                 continue;
             }
-            if !pause.is_zero() {
-                eprintln!("lendfs: keeper: the daemon ended at once ({status}): it is started again");
-            }
+            eprintln!("lendfs: keeper: the daemon ended at once ({status}): it is started again");
             self.wait(pause)?;
             if self.ends {
                 return Ok(0);
             }
-            pause = (2 * pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         }
     }
 
@@ -228,7 +235,10 @@ impl Keeper {
         let name = name.unwrap_or("stored");
         for line in text.lines() {
             match line {
-                "READY=1" => self.was_ready = true,
+                "READY=1" => {
+                    self.was_ready = true;
+                    self.is_ready = true;
+                }
                 "FDSTOREREMOVE=1" => self.kept.retain(|(kept, _)| kept != name),
                 "FDSTORE=1" => {
                     let room = self.most.saturating_sub(self.kept.len());
@@ -239,5 +249,31 @@ impl Keeper {
                 _ => {}
             }
         }
+    }
+}
+
+/// How long is waited after so many that ended at once, one after the other.
+fn pause_after(at_once: u32, was_ready: bool) -> Duration {
+    let forgiven = if was_ready { FORGIVEN } else { 0 };
+    match at_once.saturating_sub(forgiven) {
+        0 => Duration::ZERO,
+        more => FIRST_PAUSE
+            .saturating_mul(1 << (more - 1).min(10))
+            .min(LONGEST_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_killed_again_and_again_is_followed_at_once_and_who_cannot_start_is_not() {
+        assert_eq!(pause_after(0, false), Duration::ZERO);
+        assert_eq!(pause_after(FORGIVEN, true), Duration::ZERO);
+        assert_eq!(pause_after(1, false), FIRST_PAUSE);
+        assert_eq!(pause_after(3, false), 4 * FIRST_PAUSE);
+        assert_eq!(pause_after(FORGIVEN + 1, true), FIRST_PAUSE);
+        assert_eq!(pause_after(u32::MAX, true), LONGEST_PAUSE);
     }
 }
