@@ -20,7 +20,8 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 
-use crate::backing;
+use crate::backing::{self, Mounted};
+use crate::vfs::Charter;
 
 /// So many that end at once, one after the other, are followed at once, if they came as far as to be ready.
 const FORGIVEN: u32 = 8;
@@ -29,6 +30,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A daemon that ran so long did not end at once.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
+
+/// All names together go to the next daemon in one variable, and the kernel lets no program start with one of 128 KiB.
+const LONGEST_NAMES: usize = 120 * 1024;
 
 /// How many descriptors are kept at most, of as many as a process may have open.
 const SPARE: u64 = 64;
@@ -96,17 +100,17 @@ impl Keeper {
         loop {
             let begun = Instant::now();
             self.is_ready = false;
-            let status = match self.start() {
-                Ok(daemon) => self.accompany(daemon)?,
-                // The program may be about to be replaced.
-                Err(error) if self.was_ready => {
-                    eprintln!("lendfs: keeper: cannot start the daemon: {error}");
-                    ExitStatus::default()
+            let (ended, code) = match self.start() {
+                Ok(daemon) => {
+                    let status = self.accompany(daemon)?;
+                    (format!("it ended at once ({status})"), status.code())
                 }
+                // The program may be about to be replaced.
+                Err(error) if self.was_ready => (format!("it cannot be started: {error}"), None),
                 Err(error) => return Err(error),
             };
             if self.ends || !self.was_ready {
-                return Ok(status.code().unwrap_or(1));
+                return Ok(code.unwrap_or(1));
             }
             at_once = if begun.elapsed() >= LONG_ENOUGH {
                 0
@@ -117,9 +121,10 @@ impl Keeper {
             if pause.is_zero() {
                 continue;
             }
-            eprintln!("lendfs: keeper: the daemon ended at once ({status}): it is started again");
+            eprintln!("lendfs: keeper: the daemon is to be started again, for {ended}");
             self.wait(pause)?;
             if self.ends {
+                self.take_down();
                 return Ok(0);
             }
         }
@@ -154,7 +159,7 @@ impl Keeper {
                     Err(error) => return Err(error.into()),
                 }
             }
-            while self.hear(pid)? {}
+            while self.hear(pid) {}
             while let Some(signal) = self.signals.read_signal()? {
                 match Signal::try_from(signal.ssi_signo.cast_signed()) {
                     Ok(Signal::SIGTERM | Signal::SIGINT) => {
@@ -167,13 +172,23 @@ impl Keeper {
             }
             if let Some(status) = daemon.try_wait()? {
                 // What it said last.
-                while self.hear(pid)? {}
+                while self.hear(pid) {}
                 return Ok(status);
             }
         }
     }
 
-    /// Waits, unless it is told to end.
+    /// Takes the mounts down itself: there is no daemon that would.
+    fn take_down(&self) {
+        let journals = self.kept.iter().filter(|(name, _)| name.starts_with("journal-"));
+        for charter in journals.filter_map(|(_, journal)| Charter::of(journal).ok()) {
+            if let Err(error) = Mounted::again(charter.mount, charter.device).end() {
+                eprintln!("lendfs: keeper: a mount of {} is left: {error}", charter.login);
+            }
+        }
+    }
+
+    /// Waits, unless it is told to end, or to start what is there now.
     fn wait(&mut self, pause: Duration) -> io::Result<()> {
         let until = Instant::now() + pause;
         loop {
@@ -187,16 +202,21 @@ impl Keeper {
                 PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
             );
             while let Some(signal) = self.signals.read_signal()? {
-                let signal = Signal::try_from(signal.ssi_signo.cast_signed());
-                self.ends |= matches!(signal, Ok(Signal::SIGTERM | Signal::SIGINT));
+                match Signal::try_from(signal.ssi_signo.cast_signed()) {
+                    Ok(Signal::SIGTERM | Signal::SIGINT) => self.ends = true,
+                    Ok(Signal::SIGHUP) => return Ok(()),
+                    _ => {}
+                }
             }
         }
     }
 
-    /// Hears one message, if there is one. Of others than the daemon nothing is believed.
-    fn hear(&mut self, daemon: Pid) -> io::Result<bool> {
+    /// Hears one message, if there is one. Anybody can send some: of others than the daemon nothing is believed, and
+    /// whatever comes, the keeper goes on.
+    fn hear(&mut self, daemon: Pid) -> bool {
         let mut text = [0; 4096];
-        let mut control = nix::cmsg_space!([i32; 16], nix::libc::ucred);
+        // Room for as many as the kernel lets through (`SCM_MAX_FD`): what is cut off could not be closed.
+        let mut control = nix::cmsg_space!([i32; 253], nix::libc::ucred);
         let mut parts = [IoSliceMut::new(&mut text)];
         let received = recvmsg::<UnixAddr>(
             self.socket.as_raw_fd(),
@@ -206,28 +226,28 @@ impl Keeper {
         );
         let message = match received {
             Ok(message) => message,
-            Err(nix::errno::Errno::EAGAIN) => return Ok(false),
-            Err(nix::errno::Errno::EINTR) => return Ok(true),
-            Err(error) => return Err(error.into()),
+            Err(error) => return error == nix::errno::Errno::EINTR,
         };
         let mut fds = Vec::new();
         let mut sender = None;
-        for control in message.cmsgs()? {
+        let Ok(controls) = message.cmsgs() else {
+            return true;
+        };
+        for control in controls {
             match control {
                 ControlMessageOwned::ScmRights(received) => {
                     fds.extend(received.into_iter().map(backing::own_descriptor));
                 }
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.pid()),
+                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials),
                 _ => {}
             }
         }
         let length = message.bytes;
-        if sender == Some(daemon.as_raw())
-            && let Ok(text) = std::str::from_utf8(&text[..length])
-        {
+        let is_daemon = sender.is_some_and(|sender| sender.pid() == daemon.as_raw() && sender.uid() == 0);
+        if is_daemon && let Ok(text) = std::str::from_utf8(&text[..length]) {
             self.obey(text, fds);
         }
-        Ok(true)
+        true
     }
 
     fn obey(&mut self, text: &str, fds: Vec<OwnedFd>) {
@@ -241,7 +261,13 @@ impl Keeper {
                 }
                 "FDSTOREREMOVE=1" => self.kept.retain(|(kept, _)| kept != name),
                 "FDSTORE=1" => {
+                    let names: usize = self.kept.iter().map(|(kept, _)| kept.len() + 1).sum();
                     let room = self.most.saturating_sub(self.kept.len());
+                    let room = if names + name.len() > LONGEST_NAMES {
+                        0
+                    } else {
+                        room
+                    };
                     let fds = fds.into_iter().take(room).map(|fd| (name.to_owned(), fd));
                     self.kept.extend(fds);
                     return;

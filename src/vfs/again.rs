@@ -2,8 +2,8 @@
 //!
 //! One that was through is answered as it would have been, and not done twice. One that had come to the call that
 //! changes something is done if that call was not carried out, which the files tell: what was to be removed or renamed is
-//! still there, what was to be made is not, or is older. The kernel asks these before all others, so nobody has changed
-//! the same through the mount in between.
+//! still there, what was to be made is not, is older, or another's. The kernel asks these before all others, so nobody has
+//! changed the same through the mount in between; of several mounts that were about to make one name, one has.
 
 use std::time::{Duration, SystemTime};
 
@@ -269,10 +269,10 @@ impl FileSystem {
     fn made_before(
         &self, view: &View, progress: Progress, (parent, name): (Ino, &Name), kind: FileKind,
     ) -> Result<Option<(Seen, Probe)>> {
-        let since = match progress {
+        let (since, claimed) = match progress {
             Progress::Begun => return Ok(None),
-            Progress::Reached { time, .. } => time,
-            Progress::Done { .. } => None,
+            Progress::Reached { time, inode, .. } => (time, Some(inode.0)),
+            Progress::Done { .. } => (None, None),
         };
         let Target::Entry(parent) = self.target(view, parent)? else {
             return Ok(None);
@@ -280,9 +280,20 @@ impl FileSystem {
         let probe = self.probe(&parent, name)?;
         let born = probe.there.as_ref().and_then(|there| there.object.birth);
         let old = since.zip(born).is_some_and(|(since, born)| born < since);
-        let there = probe.there.is_some() && probe.kind() == Some(kind) && !old && probe.verdict.sees();
-        Ok(there.then_some((parent, probe)))
+        // Where only the daemon makes files their owner tells whose they are.
+        let owned = !self.is_bare(&parent) && !parent.folder.backing.is_adopted();
+        let owner = self.options.subject_ids.0;
+        let another_s = owned && probe.there.as_ref().is_some_and(|there| there.stat.uid != owner);
+        let there = probe.there.is_some() && probe.kind() == Some(kind) && probe.verdict.sees();
+        // Two mounts may have come to the same call for the same name: one of them was the first.
+        let made = there && !old && !another_s && claimed.is_none_or(|key| self.shared.claim_made(key));
+        Ok(made.then_some((parent, probe)))
     }
+}
+
+/// What stands in the records for a name that is to be made.
+pub(super) fn make_key(parent: &Seen, name: &Name) -> u64 {
+    requests::key(parent.node.folder, parent.node.object.number, name.as_bytes())
 }
 
 /// When something is made that is made now, as its file system will tell.

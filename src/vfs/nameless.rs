@@ -14,8 +14,10 @@ use super::ids::Ino;
 use super::node::Node;
 use crate::backing::{self, Name};
 
-/// So many files of one mount are kept: what a user may take of who keeps them.
-const MOST: usize = 256;
+/// So many files are kept in all mounts of one account, and in all: what users may take of who keeps them, whose room is
+/// that of the mounts.
+const MOST_OF_ONE: usize = 128;
+const MOST: usize = 1024;
 
 /// The nodes of a mount whose descriptors are kept.
 #[derive(Debug, Default)]
@@ -28,7 +30,11 @@ impl Nameless {
     fn add(&self, node: Ino) -> bool {
         let mut kept = self.kept.lock();
         self.any.store(true, Ordering::Release);
-        kept.len() < MOST && kept.insert(node)
+        kept.insert(node)
+    }
+
+    fn len(&self) -> usize {
+        self.kept.lock().len()
     }
 
     fn remove(&self, node: Ino) -> bool {
@@ -44,26 +50,41 @@ impl Nameless {
 impl FileSystem {
     /// Has a file kept that is about to lose its last name, for the mounts in which it is open.
     pub(super) fn keep_nameless(&self, directory: &Seen, name: &Name, number: Ino) -> Result<()> {
-        let mut file = None;
+        let mut open = Vec::new();
         for mount in self.shared.mounts().filter(|mount| mount.journal.is_some()) {
-            let mut nodes = Vec::new();
             mount.nodes.each_of(number, |node| {
-                let open = mount.features().opens_itself || node.is_open() && !node.has_bypassed(false);
-                if open && mount.nameless.add(node.ino) {
-                    nodes.push(Arc::clone(node));
+                if mount.features().opens_itself || node.is_open() && !node.has_bypassed(false) {
+                    open.push((Arc::clone(&mount), Arc::clone(node)));
                 }
             });
-            for node in nodes {
-                let fd = match &file {
-                    Some(fd) => Arc::clone(fd),
-                    None => Arc::new(backing::open_path(self.fd(directory)?, name)?),
-                };
-                self.shared.steward.keep_file(mount.id.0, node.ino.0, fd.as_fd());
-                node.pin(Arc::clone(&fd));
-                file = Some(fd);
+        }
+        let mut file = None;
+        for (mount, node) in open {
+            if !mount.has_room_for_nameless() || !mount.nameless.add(node.ino) {
+                continue;
             }
+            let fd = match &file {
+                Some(fd) => Arc::clone(fd),
+                None => Arc::new(backing::open_path(self.fd(directory)?, name)?),
+            };
+            self.shared.steward.keep_file(mount.id.0, node.ino.0, fd.as_fd());
+            node.pin(Arc::clone(&fd));
+            file = Some(fd);
         }
         Ok(())
+    }
+
+    fn has_room_for_nameless(&self) -> bool {
+        let account = self.options.viewer.account;
+        let (mut all, mut his) = (0, 0);
+        for mount in self.shared.mounts() {
+            let count = mount.nameless.len();
+            all += count;
+            if mount.options.viewer.account == account {
+                his += count;
+            }
+        }
+        all < MOST && his < MOST_OF_ONE
     }
 
     /// Lets go of a file that is open no more.

@@ -6,7 +6,7 @@
 
 mod taking_over;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -86,6 +86,8 @@ pub struct Shared {
     mounts: ArcSwap<Vec<Weak<FileSystem>>>,
     mounted: AtomicU64,
     takeovers: AtomicU64,
+    /// Which names requests of a former daemon have made.
+    made: Mutex<HashSet<u64>>,
     /// How many mounts have a kernel that keeps what it is told.
     attached: AtomicUsize,
     without_passthrough: AtomicBool,
@@ -143,6 +145,7 @@ impl Shared {
             mounts: ArcSwap::default(),
             mounted: AtomicU64::new(1),
             takeovers: AtomicU64::new(0),
+            made: Mutex::default(),
             attached: AtomicUsize::new(0),
             without_passthrough: AtomicBool::new(false),
             without_names: AtomicBool::new(false),

@@ -296,3 +296,67 @@ fn a_mount_whose_journal_cannot_be_read_is_made_anew() {
     assert_eq!(mounts_below(&world.dir).len(), 1);
     assert_eq!(BOB.run(|| word(open.metadata())), "ENOTCONN");
 }
+
+#[test]
+fn nobody_but_the_daemon_tells_the_keeper_anything() {
+    let Some((world, _, mount)) = kept("full", &["file"]) else {
+        return;
+    };
+    let keeper = world.pid();
+    let sockets: Vec<_> = std::fs::read_dir(format!("/proc/{keeper}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|to| {
+            Some(
+                to.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let all = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let names = all.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let name = words.get(7)?.strip_prefix('@')?;
+        sockets
+            .iter()
+            .any(|inode| inode == words[6])
+            .then(|| name.to_owned())
+    });
+    let names: Vec<_> = names.collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let mut hand = Hand::new(CARA);
+    hand.must("s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)");
+    hand.must(&format!("s.connect('\\0{}')", names[0]));
+    hand.must("import array; fds = array.array('i', [os.open('/dev/null', 0) for _ in range(200)])");
+    for _ in 0..3 {
+        hand.does("s.sendmsg([b'FDSTOREREMOVE=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])");
+    }
+    for text in ["READY=1", "FDSTOREREMOVE=1\\nFDNAME=device-1", "x"] {
+        hand.does(&format!("s.send(b'{text}')"));
+    }
+    world.kill_kept(Signal::SIGKILL);
+    BOB.run(|| assert_eq!(crate::common::names(&mount.join("tests")), ["file"]));
+    let open = std::fs::read_dir(format!("/proc/{keeper}/fd")).unwrap().count();
+    assert!(open < 20, "{open} descriptors are open in the keeper");
+}
+
+#[test]
+fn a_keeper_without_a_daemon_takes_the_mounts_down_at_its_end() {
+    let Some((mut world, _, mount)) = kept("full", &["file"]) else {
+        return;
+    };
+    is_served(&world);
+    std::fs::remove_file(world.binary()).unwrap();
+    let daemon = world.kept_daemon(None);
+    kill(Pid::from_raw(daemon.cast_signed()), Signal::SIGKILL).unwrap();
+    within(
+        std::time::Duration::from_secs(10),
+        || world.logged().contains("cannot be started"),
+        true,
+    );
+    assert_eq!(mounts_below(&world.dir), [mount]);
+    world.end(Signal::SIGTERM);
+    assert_eq!(mounts_below(&world.dir), Vec::<PathBuf>::new());
+}

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::{Journal, REQUESTS, SLOTS};
 use crate::backing::Birth;
+use crate::policy::FolderId;
 
 /// The words of one record.
 const WIDTH: usize = 8;
@@ -65,6 +67,8 @@ pub(in crate::vfs) struct Found {
     pub progress: Progress,
     /// The file or directory that it had opened; 0 for none.
     pub handle: u64,
+    /// Which name it was to make ([`key`]), or the number of an inode.
+    pub key: u64,
     number: usize,
 }
 
@@ -170,6 +174,7 @@ impl Journal {
             let this = Found {
                 progress,
                 handle,
+                key: inode,
                 number,
             };
             // It may have been begun by one daemon after the other: what came farthest tells.
@@ -183,6 +188,13 @@ impl Journal {
         }
         found
     }
+}
+
+/// A number that stands for a name in a directory, by the number of that.
+pub(in crate::vfs) fn key(folder: FolderId, directory: u64, name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (folder, directory, name).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Tells whether the kernel asks again, and under which number it had asked before.

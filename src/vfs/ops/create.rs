@@ -6,6 +6,7 @@ use super::lookup::parse_name;
 use super::open::{Opening, opening};
 use crate::backing::{self, Credentials, FileKind, Name};
 use crate::policy::{Operation, Refusal};
+use crate::vfs::again::make_key;
 use crate::vfs::attr::Entry;
 use crate::vfs::backing::Custody;
 use crate::vfs::edits::{At, Making};
@@ -52,7 +53,7 @@ impl FileSystem {
             // What is noted as made is what has the name then.
             let _held = self.hold_if_protected(&parent, &probe);
             let fd = self
-                .make(&parent, caller, |directory| {
+                .make(&parent, &name, caller, |directory| {
                     Ok(backing::create(directory, &name, how, mode)?)
                 })
                 .map_err(|error| taken(error, &mut look, flags & libc::O_EXCL == 0))?;
@@ -153,7 +154,7 @@ impl FileSystem {
             let probe = self.probe_to_make(&parent, name, &mut look)?;
             self.authorize(&making(&parent, &probe, device && !self.is_bare(&parent)))?;
             let _held = self.hold_if_protected(&parent, &probe);
-            self.make(&parent, caller, |directory| make(&parent, directory, name))
+            self.make(&parent, name, caller, |directory| make(&parent, directory, name))
                 .map_err(|error| taken(error, &mut look, false))?;
             let probe = self.probe(&parent, name)?;
             let at = At {
@@ -183,7 +184,7 @@ impl FileSystem {
     }
 
     /// The directory that something is to be made in, still in its place.
-    pub(super) fn parent(&self, view: &View, parent: Ino) -> Result<Seen> {
+    pub(in crate::vfs) fn parent(&self, view: &View, parent: Ino) -> Result<Seen> {
         match self.target(view, parent)? {
             Target::Top => {
                 self.authorize(&Operation::ChangeTop)?;
@@ -205,12 +206,14 @@ impl FileSystem {
 
     /// Runs what makes a new entry with the credentials of the one it shall belong to.
     fn make<T>(
-        &self, parent: &Seen, caller: Caller, make: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+        &self, parent: &Seen, name: &Name, caller: Caller, make: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
     ) -> Result<T> {
         let fd = self.fd(parent)?;
         let _changing = self.changing(&parent.node);
         let _as = self.maker(parent, caller).assume()?;
-        requests::reach(None, 0);
+        if self.journal.is_some() {
+            requests::reach(Some((make_key(parent, name), None)), 0);
+        }
         make(fd.as_fd())
     }
 

@@ -181,6 +181,47 @@ fn what_was_made_is_found_and_what_was_there_before_is_not_taken_for_it() {
 }
 
 #[test]
+fn of_two_mounts_that_were_about_to_make_a_name_one_has() {
+    let again = Again::new();
+    let journal = Arc::new(Journal::new().unwrap());
+    let (filesystem, folder) = again.bench.lasting_mount(&journal);
+    let other = Again {
+        bench: Bench::new(),
+        journal,
+        filesystem,
+        folder,
+    };
+    let make = |fs: &FileSystem, folder| fs.mkdir(CALLER, folder, b"new", 0o755);
+    let made = again.killed(Until::Carried, make);
+    let refused = other.killed(Until::Carried, make);
+    let name = (again.folder, &b"new"[..]);
+    let outcomes = [(&other, refused), (&again, made)].map(|(who, progress)| {
+        let fs = &who.filesystem;
+        let outcome = fs.make_again(CALLER, progress, name, FileKind::Directory, || {
+            make(fs, who.folder)
+        });
+        outcome.map_err(|error| error.errno()).err()
+    });
+    assert_eq!(outcomes, [None, Some(libc::EEXIST)]);
+    // Nor one where another was through.
+    let again = Again::new();
+    let progress = again.killed(Until::Carried, make);
+    again.bench.shared.claim_made(super::super::again::make_key(
+        &again
+            .filesystem
+            .parent(&again.filesystem.view(), again.folder)
+            .unwrap(),
+        &crate::backing::Name::new("new").unwrap(),
+    ));
+    let fs = &again.filesystem;
+    let name = (again.folder, &b"new"[..]);
+    let refused = fs.make_again(CALLER, progress, name, FileKind::Directory, || {
+        make(fs, again.folder)
+    });
+    assert_eq!(refused.unwrap_err().errno(), libc::EEXIST);
+}
+
+#[test]
 fn a_file_that_was_made_exclusively_is_opened_and_not_refused() {
     let flags = libc::O_RDWR | libc::O_EXCL;
     for until in CARRIED {
