@@ -136,6 +136,9 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        // Before its node, to which it leads.
+        self.lock_owners.get_mut().clear();
+        self.slot.take();
         if self.cached {
             self.node.data.lock().cached -= 1;
         }
@@ -146,14 +149,14 @@ impl Drop for OpenFile {
 /// An open directory. `None` is the top directory of the mount.
 #[derive(Debug)]
 pub struct OpenDirectory {
+    /// Where it is kept for the next daemon; it goes before the node, to which it leads.
+    slot: Option<DirectorySlot>,
     /// The node; `None` for the top directory.
     pub node: Option<Arc<Node>>,
     /// The names as they were at the last rewind. Offsets count in it, so that they tell nothing of what is left out.
     pub listing: Mutex<Listing>,
     /// Whether the kernel may keep what it is told, for whoever reads the directory next.
     pub caches: bool,
-    /// Where it is kept for the next daemon.
-    slot: Option<DirectorySlot>,
 }
 
 impl OpenDirectory {

@@ -359,12 +359,15 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // What is kept of it goes before what that leads to: whoever reads it meanwhile finds nothing that leads nowhere.
+        self.let_go_of_slot();
         // A directory may be held by what is below it alone; paths can be deep, so no recursion.
         let mut above = std::mem::replace(&mut self.state.get_mut().position, Position::Root);
         while let Position::Under { parent, .. } = above {
             let Some(mut last) = Arc::into_inner(parent) else {
                 return;
             };
+            last.let_go_of_slot();
             above = std::mem::replace(&mut last.state.get_mut().position, Position::Root);
         }
     }

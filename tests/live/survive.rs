@@ -328,7 +328,7 @@ fn nobody_but_the_daemon_tells_the_keeper_anything() {
     assert_eq!(names.len(), 1, "{names:?}");
     let mut hand = Hand::new(CARA);
     hand.must("s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)");
-    hand.must(&format!("s.connect('\\0{}')", names[0]));
+    hand.must(&format!("s.connect('\\x00{}')", names[0]));
     hand.must("import array; fds = array.array('i', [os.open('/dev/null', 0) for _ in range(200)])");
     for _ in 0..3 {
         hand.does("s.sendmsg([b'FDSTOREREMOVE=1'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])");

@@ -52,6 +52,12 @@ impl Node {
         self.slot.get().map(|slot| &**slot)
     }
 
+    /// Keeps nothing of it any more.
+    pub(super) fn let_go_of_slot(&mut self) {
+        self.locks.release_all();
+        self.slot.take();
+    }
+
     /// Notes the handle of its inode.
     pub(in crate::vfs) fn learn(&self, handle: FileHandle) {
         if self.object.learn(handle) {

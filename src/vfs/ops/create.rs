@@ -157,6 +157,10 @@ impl FileSystem {
             self.make(&parent, name, caller, |directory| make(&parent, directory, name))
                 .map_err(|error| taken(error, &mut look, false))?;
             let probe = self.probe(&parent, name)?;
+            if probe.kind().is_some_and(|there| there != kind) {
+                // Another has taken it elsewhere, and something else is there: the kernel would take that for an error.
+                return Err(Error::Stale);
+            }
             let at = At {
                 parent: &parent,
                 name,
