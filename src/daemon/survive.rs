@@ -202,9 +202,6 @@ impl Core {
             self.snapshot.tops.insert(account, tops);
         }
         self.shared.publish(self.snapshot.clone(), self.backings.clone());
-        for (_, _, keepsake) in &former {
-            self.shared.note_made(&keepsake.journal);
-        }
         let mut taken = 0;
         for (number, charter, keepsake) in former {
             match Mount::resume(&self.shared, keepsake, &charter) {

@@ -67,8 +67,6 @@ pub(in crate::vfs) struct Found {
     pub progress: Progress,
     /// The file or directory that it had opened; 0 for none.
     pub handle: u64,
-    /// Which name it was to make ([`key`]), or the number of an inode.
-    pub key: u64,
     number: usize,
 }
 
@@ -174,7 +172,6 @@ impl Journal {
             let this = Found {
                 progress,
                 handle,
-                key: inode,
                 number,
             };
             // It may have been begun by one daemon after the other: what came farthest tells.

@@ -1,6 +1,5 @@
 //! What mounts that outlive the daemon have in common: see [`crate::vfs::resume`].
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +8,6 @@ use crate::backing::Watch;
 use crate::vfs::filesystem::FileSystem;
 use crate::vfs::ids::MountId;
 use crate::vfs::journal::Journal;
-use crate::vfs::journal::requests::Progress;
 
 /// See [`Shared::changing_policy`].
 pub struct Changing(Vec<Arc<Journal>>);
@@ -47,20 +45,6 @@ impl Shared {
     /// kernels.
     pub fn all_are_taken_over(&self) {
         self.behind.all_are_there();
-    }
-
-    /// Notes which names a mount that is about to be taken over has made by requests that were through: others, which may
-    /// have been about to, have not. To be called for all before the first is.
-    pub fn note_made(&self, journal: &OwnedFd) {
-        let Ok(journal) = journal.try_clone().and_then(Journal::open) else {
-            return;
-        };
-        let mut made = self.made.lock();
-        let former = Arc::new(journal).former_requests();
-        let through = former
-            .values()
-            .filter(|found| matches!(found.progress, Progress::Done { errno: 0, .. }));
-        made.extend(through.map(|found| found.key));
     }
 
     /// Tells whether a request of a former daemon may be the one that made a name: nobody else's is.

@@ -203,22 +203,6 @@ fn of_two_mounts_that_were_about_to_make_a_name_one_has() {
         outcome.map_err(|error| error.errno()).err()
     });
     assert_eq!(outcomes, [None, Some(libc::EEXIST)]);
-    // Nor one where another was through.
-    let again = Again::new();
-    let progress = again.killed(Until::Carried, make);
-    again.bench.shared.claim_made(super::super::again::make_key(
-        &again
-            .filesystem
-            .parent(&again.filesystem.view(), again.folder)
-            .unwrap(),
-        &crate::backing::Name::new("new").unwrap(),
-    ));
-    let fs = &again.filesystem;
-    let name = (again.folder, &b"new"[..]);
-    let refused = fs.make_again(CALLER, progress, name, FileKind::Directory, || {
-        make(fs, again.folder)
-    });
-    assert_eq!(refused.unwrap_err().errno(), libc::EEXIST);
 }
 
 #[test]
