@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::common::world::mounts_below;
-use crate::common::{BOB, CARA, OLGA, ROOT, User, World};
+use crate::common::{BOB, CARA, OLGA, ROOT, User, World, stop};
 
 /// The findings about one thing, by how bad they are.
 fn about(world: &World, user: User, about: &str) -> Vec<(String, String)> {
@@ -153,7 +153,7 @@ fn a_mount_whose_daemon_was_killed_or_stopped_is_told() {
     let other = other.unwrap();
     assert_eq!(naming(&about(&other, ROOT, "mounts"), &at), Vec::<String>::new());
     let daemon = Pid::from_raw(i32::try_from(world.pid()).unwrap());
-    kill(daemon, Signal::SIGSTOP).unwrap();
+    stop(daemon);
     let stopped = about(&other, ROOT, "mounts");
     kill(daemon, Signal::SIGCONT).unwrap();
     assert_eq!(naming(&stopped, &at), ["warning"], "{stopped:?}");

@@ -88,3 +88,19 @@ fn own(path: &Path, user: User) {
         }
     }
 }
+
+/// Stops a process, and waits until it is: one thread after the other stops, and until then may answer.
+pub fn stop(process: nix::unistd::Pid) {
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    within(Duration::from_secs(10), || is_stopped(process), true);
+}
+
+fn is_stopped(process: nix::unistd::Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut states =
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+    states.all(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
+}

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::{lent, rules_hold};
 use crate::common::world::mounts_below;
-use crate::common::{BOB, CARA, OLGA, ROOT, World, names, plant, within, word};
+use crate::common::{BOB, CARA, OLGA, ROOT, World, names, plant, stop, within, word};
 
 fn open_files(world: &World) -> usize {
     names(Path::new(&format!("/proc/{}/fd", world.pid()))).len()
@@ -182,24 +182,12 @@ fn drop_names() {
     std::fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
 }
 
-fn is_stopped(process: Pid) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let mut states =
-        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
-    states.all(|stat| {
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('T'))
-    })
-}
-
 #[test]
 fn a_daemon_that_is_stopped_for_a_while_fails_no_request() {
     let Some(world) = World::new() else { return };
     let (_, at) = lent(&world);
     let daemon = Pid::from_raw(i32::try_from(world.pid()).unwrap());
-    kill(daemon, Signal::SIGSTOP).unwrap();
-    // One thread after the other stops, and until then may answer.
-    within(Duration::from_secs(10), || is_stopped(daemon), true);
+    stop(daemon);
     let before = Instant::now();
     let works: Vec<_> = (0..8)
         .map(|number| {
